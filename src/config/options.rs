@@ -1,0 +1,204 @@
+//! [`Config`]: what has been read, every field valid by itself, and every default.
+//!
+//! It follows OpenWrt's `upnpd` schema; the module `schema` has the names and how they are
+//! read.
+
+pub use super::{Device, Uuid};
+use crate::gateway::mapping::Protocol;
+use crate::gateway::policy::{
+    Limits, PermRule, Policy, MAPPINGS_DEFAULT, MAPPINGS_PER_HOST_DEFAULT,
+};
+use std::net::Ipv4Addr;
+
+/// Most internal devices, internal networks or host names.
+pub const NAMES_MAX: usize = 16;
+/// Shortest `notify_interval` in seconds.
+pub const NOTIFY_INTERVAL_MIN: u32 = 60;
+/// Longest `notify_interval` in seconds.
+pub const NOTIFY_INTERVAL_MAX: u32 = 43_200;
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogOutput {
+    /// What the owner should know of.
+    Default,
+    /// Also what is done for clients.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+/// A configuration that has been read: every field is valid by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `enabled`: run at all.
+    pub enabled: bool,
+    /// `enable_upnp`: serve UPnP IGD.
+    pub enable_upnp: bool,
+    /// `enable_natpmp`: serve NAT-PMP and PCP.
+    pub enable_natpmp: bool,
+    /// `secure_mode`: a host may map to itself only.
+    pub secure_mode: bool,
+    /// `log_output`.
+    pub log_output: LogOutput,
+    /// `external_iface`: logical network of the IPv4 WAN, resolved outside of Postern.
+    pub external_iface: Option<String>,
+    /// `external_iface6`: logical network of the IPv6 WAN, likewise.
+    pub external_iface6: Option<String>,
+    /// `external_zone`: firewall zone of the WAN, likewise.
+    pub external_zone: Option<String>,
+    /// `external_device`: the WAN's device. `None` without logical names: the default route's.
+    pub external_device: Option<Device>,
+    /// `internal_iface`: logical networks served, at most [`NAMES_MAX`].
+    pub internal_iface: Vec<String>,
+    /// `internal_device`: devices served, at most [`NAMES_MAX`], none twice.
+    pub internal_device: Vec<Device>,
+    /// `external_ip`: the address to report instead of the WAN's.
+    pub external_ip: Option<Ipv4Addr>,
+    /// `port`: TCP port of the HTTP server, 1..=65535.
+    pub port: u16,
+    /// `download`: rate to report in kByte/s (8192 bit/s), not 0.
+    pub download: Option<u32>,
+    /// `upload`: likewise.
+    pub upload: Option<u32>,
+    /// `upnp_lease_file`: absolute path of the IPv4 leases.
+    pub upnp_lease_file: Option<String>,
+    /// `upnp_lease_file6`: absolute path of the IPv6 leases.
+    pub upnp_lease_file6: Option<String>,
+    /// `igdv1`: which face the undecided see; `None` when not written.
+    pub igdv1: Option<bool>,
+    /// `use_stun`: asked for, but not offered.
+    pub use_stun: bool,
+    /// `stun_host`.
+    pub stun_host: Option<String>,
+    /// `stun_port`, 1..=65535.
+    pub stun_port: u16,
+    /// `ext_allow_private_ipv4`: serve although the WAN's address is private.
+    pub ext_allow_private_ipv4: bool,
+    /// `ipv6_disable`.
+    pub ipv6_disable: bool,
+    /// `system_uptime`: report the system's uptime instead of the daemon's.
+    pub system_uptime: bool,
+    /// `presentation_url`.
+    pub presentation_url: Option<String>,
+    /// `serial_number`.
+    pub serial_number: Option<String>,
+    /// `model_number`.
+    pub model_number: Option<String>,
+    /// `friendly_name`.
+    pub friendly_name: Option<String>,
+    /// `notify_interval` in seconds, [`NOTIFY_INTERVAL_MIN`]..=[`NOTIFY_INTERVAL_MAX`].
+    pub notify_interval: u32,
+    /// `uuid`; `None` when not written or `nocli`.
+    pub uuid: Option<Uuid>,
+    /// `config_file`: another daemon's file, which Postern does not read.
+    pub config_file: Option<String>,
+    /// `ct_mark`: signal to the main firewall by these bits of the connection mark, at least one,
+    /// even where the kernel has labels.
+    pub ct_mark: Option<u32>,
+    /// `max_mappings`: mappings in all, 1..=65535.
+    pub max_mappings: u16,
+    /// `max_mappings_per_host`, 1..=65535. [`Config::policy`] holds it to `max_mappings`.
+    pub max_mappings_per_host: u16,
+    /// `http_names`: names accepted in HTTP's Host header besides addresses, at most
+    /// [`NAMES_MAX`], in lower case.
+    pub http_names: Vec<String>,
+    /// `perm_rule` sections in their order; the first that matches decides.
+    pub perm_rules: Vec<PermRule>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            enabled: true,
+            enable_upnp: true,
+            enable_natpmp: true,
+            secure_mode: true,
+            log_output: LogOutput::Default,
+            external_iface: None,
+            external_iface6: None,
+            external_zone: None,
+            external_device: None,
+            internal_iface: vec!["lan".into()],
+            internal_device: Vec::new(),
+            external_ip: None,
+            port: 5000,
+            download: None,
+            upload: None,
+            upnp_lease_file: None,
+            upnp_lease_file6: None,
+            igdv1: None,
+            use_stun: false,
+            stun_host: None,
+            stun_port: 3478,
+            ext_allow_private_ipv4: false,
+            ipv6_disable: false,
+            system_uptime: true,
+            presentation_url: None,
+            serial_number: None,
+            model_number: None,
+            friendly_name: None,
+            notify_interval: 900,
+            uuid: None,
+            config_file: None,
+            ct_mark: None,
+            max_mappings: MAPPINGS_DEFAULT,
+            max_mappings_per_host: MAPPINGS_PER_HOST_DEFAULT,
+            http_names: Vec::new(),
+            perm_rules: Vec::new(),
+        }
+    }
+}
+
+/// Ports that the router itself answers on, whatever is configured: ssh, SSDP, and NAT-PMP and PCP
+/// with their announcements (conformance items 129 and 208; RFC 6887 §11.3).
+const OWN_PORTS: [(Protocol, u16); 4] =
+    [(Protocol::Tcp, 22), (Protocol::Udp, 1900), (Protocol::Udp, 5350), (Protocol::Udp, 5351)];
+
+impl Config {
+    /// The gateway's part of it.
+    pub fn policy(&self) -> Policy {
+        let mut reserved = OWN_PORTS.to_vec();
+        reserved.push((Protocol::Tcp, self.port));
+        reserved.sort_unstable();
+        reserved.dedup();
+        Policy {
+            secure_mode: self.secure_mode,
+            rules: self.perm_rules.clone(),
+            reserved,
+            limits: Limits {
+                mappings: self.max_mappings,
+                mappings_per_host: self.max_mappings_per_host.min(self.max_mappings),
+            },
+            allow_private_external: self.ext_allow_private_ipv4,
+            external_ip: self.external_ip,
+        }
+    }
+
+    /// What keeps the daemon from knowing its devices, each with the option to set. Nothing is
+    /// missing on the outside when no logical name is written either: the default route decides.
+    pub fn unresolved(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        if self.internal_device.is_empty() {
+            let names = self.internal_iface.join(" ");
+            missing.push(format!(
+                "internal_iface '{names}' is no device: set `list internal_device 'br-lan'` to the \
+                 device of the LAN, or start with --internal"
+            ));
+        }
+        let logical =
+            [("external_iface", &self.external_iface), ("external_zone", &self.external_zone)]
+                .into_iter()
+                .find_map(|(option, name)| name.as_ref().map(|name| (option, name)));
+        if let (None, Some((option, name))) = (&self.external_device, logical) {
+            missing.push(format!(
+                "{option} '{name}' is no device: set `option external_device 'wan0'` to the device \
+                 of the WAN, or start with --external"
+            ));
+        }
+        missing
+    }
+}
+
+#[cfg(test)]
+mod tests;

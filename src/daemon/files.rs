@@ -1,0 +1,130 @@
+//! The state directory and the lease files: read at start, replaced whole, never per packet.
+
+use super::leases::{self, Clocks, Saved};
+use crate::config::options::{Config, Uuid};
+use crate::gateway::mapping::Mapping;
+use crate::gateway::Gateway;
+use crate::netfilter::Backend;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// From the first change to the write that covers it.
+pub const WRITE_DELAY: Duration = Duration::from_secs(5);
+
+/// Where the files are.
+pub struct Files {
+    leases: PathBuf,
+    uuid: PathBuf,
+    peer: Option<PathBuf>,
+}
+
+impl Files {
+    /// The files of a state directory and a configuration.
+    pub fn new(state: &Path, config: &Config) -> Files {
+        Files {
+            leases: state.join("leases"),
+            uuid: state.join("uuid"),
+            peer: config.upnp_lease_file.as_ref().map(PathBuf::from),
+        }
+    }
+
+    /// What an earlier run left: our own file, else the peer's.
+    pub fn read(&self, clocks: &Clocks) -> Saved {
+        if let Some(text) = read_bounded(&self.leases) {
+            return leases::read(&text, clocks);
+        }
+        let text = self.peer.as_deref().and_then(read_bounded).unwrap_or_default();
+        Saved { mappings: leases::read_peer(&text, clocks), ..Saved::default() }
+    }
+
+    /// Replaces both files.
+    ///
+    /// # Errors
+    /// Names the file that could not be written; the other is written all the same.
+    pub fn write<B: Backend>(
+        &self,
+        gateway: &Gateway<B>,
+        boot_id: u32,
+        clocks: &Clocks,
+    ) -> Result<(), String> {
+        let text = leases::write(all(gateway), boot_id, clocks);
+        let own = replace(&self.leases, text.as_bytes(), 0o600);
+        if let Some(peer) = &self.peer {
+            let text = leases::write_peer(all(gateway), clocks);
+            replace(peer, text.as_bytes(), 0o644)?;
+        }
+        own
+    }
+
+    /// The UUID an earlier run had, if nothing better is known.
+    pub fn uuid(&self) -> Option<[u8; 16]> {
+        Some(read_bounded(&self.uuid)?.trim().parse::<Uuid>().ok()?.0)
+    }
+
+    /// Keeps the UUID for the next run.
+    pub fn keep_uuid(&self, uuid: &[u8; 16]) {
+        if self.uuid().as_ref() != Some(uuid) {
+            if let Err(e) = replace(&self.uuid, Uuid(*uuid).to_string().as_bytes(), 0o600) {
+                log::warn!("{e}");
+            }
+        }
+    }
+}
+
+/// Every mapping, in the order they were made.
+fn all<B: Backend>(gateway: &Gateway<B>) -> impl Iterator<Item = &Mapping> {
+    (0..gateway.len()).filter_map(|index| gateway.at(index))
+}
+
+/// A file's text, if it is there, not too long and UTF-8 (what is not is replaced).
+fn read_bounded(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(e) => {
+            if e.kind() != io::ErrorKind::NotFound {
+                log::warn!("{}: {e}", path.display());
+            }
+            return None;
+        }
+    };
+    file.take(leases::FILE_MAX).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Writes beside the file and renames, so that a reader sees the old text or the new one.
+fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), String> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let write = || -> io::Result<()> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        file.set_permissions(PermissionsExt::from_mode(mode))?;
+        file.write_all(text)?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(|e| format!("{}: cannot be written: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_with_its_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = std::env::temp_dir().join(format!("postern-files-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("x");
+        replace(&path, b"one", 0o644).unwrap();
+        replace(&path, b"two", 0o600).unwrap();
+        assert_eq!(read_bounded(&path).unwrap(), "two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        assert!(replace(&dir.join("no/such"), b"", 0o600).unwrap_err().contains("no/such"));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

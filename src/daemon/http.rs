@@ -1,0 +1,309 @@
+//! The HTTP server: connections counted, timed and answered; what is said is [`igd::respond`]'s.
+
+use super::runtime::{Io, Task};
+use super::{sockets, system, Daemon};
+use crate::gateway::Lan;
+use crate::igd;
+use crate::proto::http::{self, BodyKind, Response};
+use crate::sys::Interest;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+/// Connections at once, from all hosts. Each may hold a head and a body: some 24 KiB.
+pub const CONNECTIONS_MAX: usize = 96;
+/// Connections at once from one host.
+pub const CONNECTIONS_PER_HOST: usize = 40;
+/// Requests answered on one connection before it is closed.
+pub const REQUESTS_PER_CONNECTION: usize = 100;
+/// Time for a head to arrive, once the connection is there or the last answer is written.
+pub const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Time for a head and its body to arrive.
+pub const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// Time for an answer to be taken.
+pub const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Bytes read and thrown away after an error, so that the answer is not lost to a reset.
+const DISCARD_MAX: usize = 64 << 10;
+/// Time for that.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+/// Pause when the system has no descriptor left for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Read at once.
+const READ_SIZE: usize = 2048;
+
+/// The connections there are, oldest first.
+#[derive(Default)]
+pub struct Connections(Vec<(Ipv4Addr, Task<()>)>);
+
+impl Connections {
+    /// Makes room for one more connection of `host`: those that have ended are forgotten, and the
+    /// oldest one (of that host if it has its full number) is closed if need be.
+    fn make_room(&mut self, host: Ipv4Addr) {
+        self.0.retain(|(_, task)| !task.is_finished());
+        let of_host = self.0.iter().filter(|(peer, _)| *peer == host).count();
+        let oldest = if of_host >= CONNECTIONS_PER_HOST {
+            self.0.iter().position(|(peer, _)| *peer == host)
+        } else {
+            (self.0.len() >= CONNECTIONS_MAX).then_some(0)
+        };
+        if let Some(oldest) = oldest {
+            drop(self.0.remove(oldest));
+        }
+    }
+}
+
+/// Takes connections on one LAN address for ever.
+pub async fn listen(daemon: Daemon, lan: Lan, listener: Io<TcpListener>) {
+    loop {
+        let (stream, peer) = match listener.read_with(sockets::accept).await {
+            Ok(taken) => taken,
+            Err(e) => {
+                log::debug!("no connection taken on {}: {e}", lan.address);
+                daemon.runtime().sleep_until(Instant::now() + ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let SocketAddr::V4(peer) = peer else { continue };
+        if !lan.contains(*peer.ip()) {
+            sockets::reset(&stream);
+            continue;
+        }
+        let Ok(stream) = daemon.runtime().watch(stream, Interest::Both) else { continue };
+        let mut connections = daemon.connections();
+        connections.make_room(*peer.ip());
+        let serve = serve(daemon.clone(), stream, *peer.ip());
+        connections.0.push((*peer.ip(), daemon.runtime().spawn(serve)));
+    }
+}
+
+/// Why a connection ends.
+enum End {
+    /// The client is gone, or silent for too long.
+    Quiet,
+    /// The request cannot be served; this is said first.
+    Refused(u16),
+}
+
+impl From<http::Error> for End {
+    fn from(error: http::Error) -> End {
+        End::Refused(error.status())
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> End {
+        End::Quiet
+    }
+}
+
+/// One connection.
+struct Connection {
+    daemon: Daemon,
+    stream: Io<TcpStream>,
+    client: Ipv4Addr,
+    /// What has arrived and is not used yet.
+    buffer: Vec<u8>,
+}
+
+async fn serve(daemon: Daemon, stream: Io<TcpStream>, client: Ipv4Addr) {
+    let mut connection = Connection { daemon, stream, client, buffer: Vec::new() };
+    for left in (0..REQUESTS_PER_CONNECTION).rev() {
+        match connection.request(left == 0).await {
+            Ok(true) => {}
+            Ok(false) | Err(End::Quiet) => return,
+            Err(End::Refused(status)) => return connection.refuse(status).await,
+        }
+    }
+}
+
+impl Connection {
+    /// Answers one request; `false` when it was the last.
+    async fn request(&mut self, last: bool) -> Result<bool, End> {
+        let start = Instant::now();
+        let consumed = self.head(start + HEAD_TIME).await?;
+        let (request, _) = http::parse_head(&self.buffer)?.ok_or(End::Quiet)?;
+        let (kind, wants_continue) = (request.body()?, request.wants_continue());
+        let mut body = self.buffer.split_off(consumed);
+        std::mem::swap(&mut body, &mut self.buffer);
+        let head = body;
+
+        if wants_continue && kind != BodyKind::None && self.buffer.is_empty() {
+            self.write(http::CONTINUE, start + REQUEST_TIME).await?;
+        }
+        let body = self.body(kind, start + REQUEST_TIME).await?;
+
+        let (request, _) = http::parse_head(&head)?.ok_or(End::Quiet)?;
+        let local = self.stream.get().local_addr()?;
+        let response = self.daemon.answer(&request, &body, local, self.client);
+        let close = last || !request.keep_alive();
+        let head_only = request.method == http::Method::Head;
+        log::debug!(
+            "{}: {} {} -> {}",
+            self.client,
+            method(&request),
+            request.path,
+            response.status
+        );
+        let mut out = Vec::with_capacity(response.body.len() + 512);
+        response.write(&mut out, super::SERVER, &date(), head_only, close);
+        self.write(&out, Instant::now() + ANSWER_TIME).await?;
+        Ok(!close)
+    }
+
+    /// Reads until a whole head is there; its length.
+    async fn head(&mut self, until: Instant) -> Result<usize, End> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = http::find_head_end(&self.buffer, searched) {
+                if end > http::HEAD_MAX {
+                    return Err(End::Refused(431));
+                }
+                return Ok(end);
+            }
+            if self.buffer.len() > http::HEAD_MAX {
+                return Err(End::Refused(431));
+            }
+            searched = self.buffer.len();
+            match self.read_more(until).await? {
+                Some(0) => return Err(End::Quiet),
+                Some(_) => {}
+                // Silence before the first byte is nothing to answer.
+                None if self.buffer.is_empty() => return Err(End::Quiet),
+                None => return Err(End::Refused(408)),
+            }
+        }
+    }
+
+    /// Reads the body that the head announced.
+    async fn body(&mut self, kind: BodyKind, until: Instant) -> Result<Vec<u8>, End> {
+        match kind {
+            BodyKind::None => Ok(Vec::new()),
+            BodyKind::Length(length) => {
+                while self.buffer.len() < length {
+                    self.must_read_more(until).await?;
+                }
+                let rest = self.buffer.split_off(length);
+                Ok(std::mem::replace(&mut self.buffer, rest))
+            }
+            BodyKind::Chunked => {
+                let mut decoder = http::Chunked::new();
+                let mut body = Vec::new();
+                loop {
+                    let progress = decoder.decode(&self.buffer, &mut body)?;
+                    self.buffer.drain(..progress.consumed);
+                    if progress.done {
+                        return Ok(body);
+                    }
+                    self.must_read_more(until).await?;
+                }
+            }
+        }
+    }
+
+    async fn must_read_more(&mut self, until: Instant) -> Result<(), End> {
+        match self.read_more(until).await? {
+            Some(0) => Err(End::Quiet),
+            Some(_) => Ok(()),
+            None => Err(End::Refused(408)),
+        }
+    }
+
+    /// Reads what is there; the number of bytes, 0 at the end, `None` when the time is up.
+    async fn read_more(&mut self, until: Instant) -> io::Result<Option<usize>> {
+        let mut bytes = [0; READ_SIZE];
+        let read = self.stream.read_with(|mut stream| stream.read(&mut bytes));
+        let Some(read) = self.daemon.runtime().until(until, read).await else { return Ok(None) };
+        let read = read?;
+        self.buffer.extend_from_slice(bytes.get(..read).unwrap_or_default());
+        Ok(Some(read))
+    }
+
+    async fn write(&self, bytes: &[u8], until: Instant) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let write = self.stream.write_with(|mut stream| stream.write(rest));
+            match self.daemon.runtime().until(until, write).await {
+                Some(written) => rest = rest.get(written?..).unwrap_or_default(),
+                None => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says why, and reads on a little: closing with unread bytes would reset the connection and
+    /// take the answer with it.
+    async fn refuse(&mut self, status: u16) {
+        log::debug!("{}: refused with {status}", self.client);
+        let mut out = Vec::new();
+
+        Response::new(status).write(&mut out, super::SERVER, &date(), false, true);
+        if self.write(&out, Instant::now() + ANSWER_TIME).await.is_err() {
+            return;
+        }
+        let _ = self.stream.get().shutdown(Shutdown::Write);
+        let until = Instant::now() + DISCARD_TIME;
+        let mut discarded = 0;
+        while discarded < DISCARD_MAX {
+            self.buffer.clear();
+            match self.read_more(until).await {
+                Ok(Some(read)) if read > 0 => discarded += read,
+                _ => return,
+            }
+        }
+    }
+}
+
+fn method(request: &http::Request<'_>) -> &'static str {
+    match request.method {
+        http::Method::Get => "GET",
+        http::Method::Head => "HEAD",
+        http::Method::Post => "POST",
+        http::Method::MPost => "M-POST",
+        http::Method::Subscribe => "SUBSCRIBE",
+        http::Method::Unsubscribe => "UNSUBSCRIBE",
+        http::Method::Other => "?",
+    }
+}
+
+impl Daemon {
+    /// Answers one whole request and does what follows from it.
+    fn answer(
+        &self,
+        request: &http::Request<'_>,
+        body: &[u8],
+        local: SocketAddr,
+        client: Ipv4Addr,
+    ) -> Response {
+        let mut state = self.state();
+        let state = &mut *state;
+        let names: Vec<&str> = state.config.http_names.iter().map(String::as_str).collect();
+        // HTTP/1.0 knows no Host header, and no browser speaks it.
+        let allowed = match request.host() {
+            None => !request.http11,
+            host => http::host_allowed(host, local, &names),
+        };
+        if !allowed {
+            return Response::new(403);
+        }
+        let link = state.link();
+        let device = state.gateway.wan().device.clone();
+        let response = igd::respond(
+            &mut igd::Context {
+                gateway: &mut state.gateway,
+                identity: &state.identity,
+                link,
+                counters: &|| system::counters(device.as_deref()),
+                client: IpAddr::V4(client),
+                now: Instant::now(),
+            },
+            request,
+            body,
+        );
+        self.mutated(state);
+        response
+    }
+}
+
+fn date() -> String {
+    http::date(system::unix_time())
+}

@@ -1,0 +1,265 @@
+//! The lease files: what a stopped daemon leaves for the next one, and what others read.
+//!
+//! Two files. The state file (`leases` in the state directory) holds everything, in lines of our
+//! own. The peer file (`upnp_lease_file`) holds what LuCI and scripts have always read there:
+//! `PROTOCOL:external port:address:port:unix time:description`, time 0 for no end.
+//!
+//! The state file stores time *left* and the clocks it was true at. Within one boot the time
+//! since then is taken from the boot clock, so that a wall clock set by NTP in between ends
+//! nothing early; over a reboot only the wall clock is left, and one that went backwards counts
+//! as no time passed. Pure: reading and writing the files is the daemon's.
+
+use crate::gateway::mapping::{clean_description, External, Id, Mapping, Origin, Protocol};
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+/// Longest state file read, in bytes: some 300 for each of 65,535 mappings.
+pub const FILE_MAX: u64 = 20 << 20;
+
+/// First line of the state file; another number is another format.
+const HEADER: &str = "postern-leases 1";
+
+/// All the clocks at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// The monotonic clock that deadlines are on.
+    pub now: Instant,
+    /// Which boot this is; empty if the kernel does not say.
+    pub boot: String,
+    /// Seconds since boot, sleep included.
+    pub uptime: u64,
+    /// Seconds since 1970, as far as the router knows.
+    pub unix: u64,
+}
+
+/// What a state file tells beside the mappings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// The mappings whose time is not up yet.
+    pub mappings: Vec<Mapping>,
+    /// BOOTID.UPNP.ORG of the run that wrote it.
+    pub boot_id: u32,
+}
+
+/// The state file's text.
+pub fn write<'a>(
+    mappings: impl Iterator<Item = &'a Mapping>,
+    boot_id: u32,
+    clocks: &Clocks,
+) -> String {
+    let mut text = String::new();
+    let Clocks { boot, uptime, unix, now } = clocks;
+    let boot = if boot.is_empty() { "-" } else { boot };
+    let _ = writeln!(text, "{HEADER}\nclocks {boot} {uptime} {unix}\nbootid {boot_id}");
+    for m in mappings {
+        let _ = write!(text, "lease {} {} {} ", m.id, m.external.protocol, m.external.port);
+        match m.external.remote {
+            Some(remote) => drop(write!(text, "{remote} ")),
+            None => text.push_str("* "),
+        }
+        let _ = write!(text, "{} ", m.internal);
+        match m.remaining(*now) {
+            Some(left) => drop(write!(text, "{} ", left.as_millis())),
+            None => text.push_str("- "),
+        }
+        let _ = writeln!(text, "{} {} {}", u8::from(m.enabled), m.origin.name(), m.description);
+    }
+    text
+}
+
+/// Reads a state file back. Lines that make no sense are left out; another format gives nothing.
+pub fn read(text: &str, clocks: &Clocks) -> Saved {
+    let mut saved = Saved::default();
+    let mut lines = text.lines();
+    if lines.next() != Some(HEADER) {
+        return saved;
+    }
+    let mut passed = Duration::ZERO;
+    for line in lines {
+        match line.split_once(' ') {
+            Some(("clocks", rest)) => passed = time_passed(rest, clocks).unwrap_or_default(),
+            Some(("bootid", rest)) => saved.boot_id = rest.parse().unwrap_or_default(),
+            Some(("lease", rest)) => saved.mappings.extend(read_lease(rest, passed, clocks.now)),
+            _ => {}
+        }
+    }
+    saved
+}
+
+/// Time from when `line` (`BOOT UPTIME UNIX`) was written until `clocks`.
+fn time_passed(line: &str, clocks: &Clocks) -> Option<Duration> {
+    let mut words = line.split(' ');
+    let boot = words.next()?;
+    let uptime: u64 = words.next()?.parse().ok()?;
+    let unix: u64 = words.next()?.parse().ok()?;
+    let seconds = if boot == clocks.boot && clocks.uptime >= uptime {
+        clocks.uptime - uptime
+    } else {
+        clocks.unix.saturating_sub(unix)
+    };
+    Some(Duration::from_secs(seconds))
+}
+
+fn read_lease(line: &str, passed: Duration, now: Instant) -> Option<Mapping> {
+    let mut words = line.splitn(9, ' ');
+    let id = Id(words.next()?.parse().ok()?);
+    let protocol = read_protocol(words.next()?)?;
+    let port = words.next()?.parse().ok().filter(|&port| port != 0)?;
+    let remote = match words.next()? {
+        "*" => None,
+        address => Some(address.parse().ok()?),
+    };
+    let internal = words.next()?.parse().ok()?;
+    let expires = match words.next()? {
+        "-" => None,
+        left => {
+            let left = Duration::from_millis(left.parse().ok()?).checked_sub(passed)?;
+            Some(now.checked_add(left)?)
+        }
+    };
+    let enabled = words.next()? == "1";
+    let origin = Origin::from_name(words.next()?)?;
+    let description = clean_description(words.next().unwrap_or_default());
+    let external = External { protocol, port, remote };
+    Some(Mapping { id, external, internal, expires, enabled, origin, description })
+}
+
+fn read_protocol(name: &str) -> Option<Protocol> {
+    Protocol::ALL.into_iter().find(|protocol| protocol.name() == name)
+}
+
+/// The peer file's text: enabled mappings, ends as Unix time.
+pub fn write_peer<'a>(mappings: impl Iterator<Item = &'a Mapping>, clocks: &Clocks) -> String {
+    let mut text = String::new();
+    for m in mappings.filter(|m| m.enabled) {
+        let (protocol, port) = (m.external.protocol, m.external.port);
+        let end = m.remaining(clocks.now).map_or(0, |left| clocks.unix + left.as_secs().max(1));
+        let (address, internal) = (m.internal.ip(), m.internal.port());
+        let _ = writeln!(text, "{protocol}:{port}:{address}:{internal}:{end}:{}", m.description);
+    }
+    text
+}
+
+/// Reads a peer file, with six fields or, as newer ones have, a remote host after the port.
+/// Ids are all 0: the gateway gives new ones.
+pub fn read_peer(text: &str, clocks: &Clocks) -> Vec<Mapping> {
+    text.lines().filter_map(|line| read_peer_line(line, clocks)).collect()
+}
+
+fn read_peer_line(line: &str, clocks: &Clocks) -> Option<Mapping> {
+    let (protocol, rest) = line.split_once(':')?;
+    let protocol = read_protocol(protocol)?;
+    let (port, rest) = rest.split_once(':')?;
+    let port = port.parse().ok().filter(|&port| port != 0)?;
+    let (first, rest) = rest.split_once(':')?;
+    let (second, after) = rest.split_once(':')?;
+    // The field after the port is a remote host if an address follows it, not a port.
+    let (remote, address, rest) = match second.parse::<Ipv4Addr>() {
+        Ok(address) => (read_remote(first)?, address, after),
+        Err(_) => (None, first.parse().ok()?, rest),
+    };
+    let (internal_port, rest) = rest.split_once(':')?;
+    let (end, description) = rest.split_once(':')?;
+    let internal = SocketAddrV4::new(address, internal_port.parse().ok().filter(|&p| p != 0)?);
+    let expires = match end.parse::<u64>().ok()? {
+        0 => None,
+        end => {
+            let left = end.checked_sub(clocks.unix).filter(|&left| left > 0)?;
+            Some(clocks.now.checked_add(Duration::from_secs(left))?)
+        }
+    };
+    let external = External { protocol, port, remote };
+    let description = clean_description(description);
+    let origin = Origin::Upnp;
+    Some(Mapping { id: Id(0), external, internal, expires, enabled: true, origin, description })
+}
+
+/// A remote host field: empty or `*` for any. `None` when it is neither that nor an address.
+fn read_remote(field: &str) -> Option<Option<Ipv4Addr>> {
+    match field {
+        "" | "*" => Some(None),
+        address => address.parse().ok().map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clocks(uptime: u64, unix: u64) -> Clocks {
+        Clocks { now: Instant::now(), boot: "b00t".into(), uptime, unix }
+    }
+
+    fn mapping(id: u64, left: Option<u64>, now: Instant) -> Mapping {
+        Mapping {
+            id: Id(id),
+            external: External { protocol: Protocol::Udp, port: 3074, remote: None },
+            internal: "192.168.1.10:3074".parse().unwrap(),
+            expires: left.map(|s| now + Duration::from_secs(s)),
+            enabled: true,
+            origin: Origin::Upnp,
+            description: "a: game of two  words".into(),
+        }
+    }
+
+    #[test]
+    fn mappings_come_back_with_the_time_left_less_the_time_passed() {
+        let then = clocks(1000, 50_000);
+        let mut other = mapping(9, None, then.now);
+        other.enabled = false;
+        other.external.remote = Some(Ipv4Addr::new(203, 0, 113, 2));
+        other.origin = Origin::Pcp;
+        other.description.clear();
+        let list = [mapping(7, Some(100), then.now), other];
+        let text = write(list.iter(), 42, &then);
+
+        let mut later = clocks(1060, 99_999_999);
+        later.now = then.now;
+        let saved = read(&text, &later);
+        assert_eq!(saved.boot_id, 42);
+        assert_eq!(saved.mappings, [mapping(7, Some(40), then.now), list[1].clone()]);
+        assert_eq!(read(&text, &clocks(1101, 50_000)).mappings.len(), 1, "the time of one is up");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_at_boot_ends_nothing() {
+        let then = clocks(1000, 50_000);
+        let text = write([mapping(7, Some(100), then.now)].iter(), 1, &then);
+        let jumped = Clocks { unix: 9_000_000, ..clocks(1010, 0) };
+        assert_eq!(read(&text, &jumped).mappings.len(), 1);
+        let backwards = Clocks { boot: "other".into(), ..clocks(5, 10) };
+        assert_eq!(read(&text, &backwards).mappings.len(), 1);
+        let rebooted = Clocks { boot: "other".into(), ..clocks(5, 50_101) };
+        assert_eq!(read(&text, &rebooted).mappings.len(), 0);
+    }
+
+    #[test]
+    fn the_peer_file_is_written_and_read_as_others_write_and_read_it() {
+        let clocks = clocks(0, 1_700_000_000);
+        let list = [mapping(7, Some(100), clocks.now), mapping(8, None, clocks.now)];
+        let text = write_peer(list.iter(), &clocks);
+        let want = "UDP:3074:192.168.1.10:3074:1700000100:a: game of two  words\n\
+                    UDP:3074:192.168.1.10:3074:0:a: game of two  words\n";
+        assert_eq!(text, want);
+        let back = read_peer(&text, &clocks);
+        assert_eq!(back.len(), 2);
+        assert_eq!(back[0], Mapping { id: Id(0), ..list[0].clone() });
+        let seven = "TCP:80:203.0.113.2:192.168.1.10:8080:1700000009:x\n\
+                     TCP:81:*:192.168.1.10:8081:1700000009:y\nTCP:82:192.168.1.10:80:1:old\nrubbish";
+        let back = read_peer(seven, &clocks);
+        assert_eq!(back.len(), 2);
+        assert_eq!(back[0].external.remote, Some(Ipv4Addr::new(203, 0, 113, 2)));
+        assert_eq!(back[1].external.remote, None);
+        assert_eq!(back[1].internal.port(), 8081);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_a_reader_panic(text in "\\PC*|(postern-leases 1\n(lease|clocks) [ -~\n]*)") {
+            let clocks = clocks(3, 4);
+            read(&text, &clocks);
+            read_peer(&text, &clocks);
+        }
+    }
+}

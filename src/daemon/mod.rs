@@ -1,0 +1,421 @@
+//! The driver: sockets, files, clocks and the one loop around the pure parts.
+//!
+//! What the loop runs, in the order of what must not wait: signals, the network's changes, the
+//! one deadline of all leases, then the LAN's requests. A request is answered in one go from
+//! bytes to kernel and back; nothing else runs in between, and nothing in between can wait.
+
+pub mod ctl;
+pub mod files;
+pub mod http;
+pub mod identity;
+pub mod json;
+pub mod lan;
+pub mod leases;
+pub mod network;
+pub mod runtime;
+pub mod sockets;
+pub mod ssdp;
+pub mod system;
+
+use crate::config::options::{Config, LogOutput};
+use crate::config::{self, Severity};
+use crate::gateway::{Event, Gateway, Reason};
+use crate::igd::{Identity, Link};
+use crate::netfilter::nft::Nft;
+use crate::netfilter::Backend as _;
+use crate::netlink::route::Net;
+use crate::netlink::watch::Watch;
+use crate::proto::ssdp::Budget;
+use crate::sys::{self, Interest};
+use files::Files;
+use network::NetworkView;
+use runtime::{Io, Runtime};
+use std::cell::{Ref, RefCell, RefMut};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// SERVER header everywhere. The system's version is nobody's business.
+pub const SERVER: &str = concat!("Linux/1 UPnP/1.1 Postern/", env!("CARGO_PKG_VERSION"));
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Configuration file.
+    pub config: PathBuf,
+    /// WAN device, over the configuration's.
+    pub external: Option<String>,
+    /// LAN devices, over the configuration's.
+    pub internal: Vec<String>,
+    /// State directory.
+    pub state: PathBuf,
+    /// Log every request.
+    pub verbose: bool,
+}
+
+/// Why the daemon does not run.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration must be mended first.
+    Config(String),
+    /// The system does not give what is needed.
+    System(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Config(why) | Failure::System(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Says what could not be had, for a system error.
+fn need<T>(result: io::Result<T>, what: impl fmt::Display) -> Result<T, Failure> {
+    result.map_err(|e| Failure::System(format!("{what}: {e}")))
+}
+
+/// Everything that is decided on.
+pub struct State {
+    options: Options,
+    config: Config,
+    gateway: Gateway<Nft>,
+    identity: Identity,
+    net: Net,
+    view: NetworkView,
+    files: Files,
+    budget: Budget,
+    random: fastrand::Rng,
+    started: Instant,
+    /// Seconds the system had been up when the daemon started.
+    started_uptime: u64,
+    /// When the epoch of NAT-PMP and PCP began, in seconds since boot.
+    epoch_start: u64,
+    boot_id: u32,
+    config_id: u32,
+}
+
+struct Inner {
+    runtime: Runtime,
+    state: RefCell<State>,
+    lans: RefCell<lan::Lans>,
+    connections: RefCell<http::Connections>,
+    /// The earliest end of a lease may be another one.
+    deadline: runtime::Signal,
+    /// The lease files are behind.
+    leases: runtime::Signal,
+    /// Addresses or links have changed.
+    network: runtime::Signal,
+    /// Counted by its clones: answers to searches that wait for their moment.
+    waiting: Rc<()>,
+}
+
+/// The daemon, cheap to clone; tasks share it.
+#[derive(Clone)]
+pub struct Daemon(Rc<Inner>);
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(options: Options) -> Result<(), Failure> {
+    let config = load(&options)?;
+    let debug = options.verbose || config.log_output == LogOutput::Debug;
+    log::set_max_level(if debug { log::LevelFilter::Debug } else { log::LevelFilter::Info });
+    if !config.enabled {
+        log::warn!("{}: option enabled is 0: nothing to do", options.config.display());
+        return Ok(());
+    }
+    let signals = need(sys::Signals::open(), "signals")?;
+    let runtime = need(Runtime::new(), "epoll")?;
+    let dir = options.state.display();
+    need(std::fs::create_dir_all(&options.state), format_args!("cannot make {dir}"))?;
+    let control = ctl::open(&options.state).map_err(|e| match e.kind() {
+        io::ErrorKind::AddrInUse => {
+            Failure::System(format!("another postern runs with --state {dir}"))
+        }
+        _ => Failure::System(format!("{}: {e}", ctl::path(&options.state).display())),
+    })?;
+
+    let mut net = Net::default();
+    let watch = need(Watch::open(&mut net), "rtnetlink")?;
+    let uptime = system::uptime();
+    let nft = Nft::open(config.ct_mark, uptime).map_err(|e| {
+        Failure::System(format!("nf_tables: {e} (is kmod-nft-nat there? is this root?)"))
+    })?;
+    let state = State::new(options, config, nft, net, uptime);
+    let daemon = Daemon(Rc::new(Inner {
+        runtime: runtime.clone(),
+        state: RefCell::new(state),
+        lans: RefCell::default(),
+        connections: RefCell::default(),
+        deadline: runtime::Signal::default(),
+        leases: runtime::Signal::default(),
+        network: runtime::Signal::default(),
+        waiting: Rc::default(),
+    }));
+    daemon.start()?;
+    let signals = need(runtime.watch(signals, Interest::Read), "signals")?;
+    let control = need(runtime.watch(control, Interest::Read), "control socket")?;
+    let watch = need(runtime.watch(watch, Interest::Read), "rtnetlink")?;
+    let tasks = [
+        runtime.spawn(network::watch(daemon.clone(), watch)),
+        runtime.spawn(network::follow(daemon.clone())),
+        runtime.spawn(daemon.clone().keep_time()),
+        runtime.spawn(daemon.clone().keep_files()),
+        runtime.spawn(ctl::listen(daemon.clone(), control)),
+    ];
+    let ended = need(runtime.block_on(daemon.obey(signals)), "epoll")?;
+    drop(tasks);
+    daemon.stop();
+    ended
+}
+
+/// Reads the configuration and applies the command line. Problems are logged; only one that
+/// leaves nothing to serve is a failure.
+fn load(options: &Options) -> Result<Config, Failure> {
+    let name = options.config.display();
+    let text = std::fs::read(&options.config)
+        .map_err(|e| Failure::Config(format!("{name}: cannot be read: {e}")))?;
+    let (mut config, problems) = config::load(&text);
+    for problem in problems {
+        let level = match problem.severity {
+            Severity::Error => log::Level::Error,
+            Severity::Warning => log::Level::Warn,
+        };
+        log::log!(level, "{name}:{}: {}", problem.line, problem.text);
+    }
+    let device = |name: &String| {
+        config::options::Device::new(name)
+            .ok_or_else(|| Failure::Config(format!("{name}: not a device name")))
+    };
+    if let Some(external) = &options.external {
+        config.external_device = Some(device(external)?);
+    }
+    if !options.internal.is_empty() {
+        config.internal_device = options.internal.iter().map(device).collect::<Result<_, _>>()?;
+    }
+    match config.unresolved().first() {
+        Some(what) => Err(Failure::Config(format!("{name}: {what}"))),
+        None => Ok(config),
+    }
+}
+
+impl State {
+    fn new(options: Options, config: Config, nft: Nft, net: Net, uptime: u64) -> State {
+        let files = Files::new(&options.state, &config);
+        let uuid = identity::uuid(&config, files.uuid());
+        files.keep_uuid(&uuid);
+        let seed = u64::from_be_bytes(std::array::from_fn(|i| system::random()[i]));
+        let mut state = State {
+            identity: identity::identity(&config, uuid),
+            gateway: Gateway::new(nft, config.policy(), seed),
+            view: NetworkView::default(),
+            budget: Budget::default(),
+            random: fastrand::Rng::with_seed(seed.rotate_left(32)),
+            started: Instant::now(),
+            started_uptime: uptime,
+            epoch_start: uptime,
+            boot_id: 0,
+            config_id: 0,
+            options,
+            config,
+            net,
+            files,
+        };
+        state.describe();
+        state
+    }
+
+    /// CONFIGID follows what is described.
+    fn describe(&mut self) {
+        self.config_id = identity::config_id(crate::igd::described(&self.identity).as_bytes());
+    }
+
+    /// The WAN link as WANCommonInterfaceConfig and GetStatusInfo tell it.
+    fn link(&self) -> Link {
+        let seconds = |since: Option<Instant>| since.map_or(Duration::ZERO, |at| at.elapsed());
+        let uptime = if self.config.system_uptime {
+            Duration::from_secs(self.started_uptime) + self.started.elapsed()
+        } else {
+            seconds(self.view.wan_since)
+        };
+        let (upstream_bps, downstream_bps) = self.view.rates(&self.config);
+        Link { up: self.view.wan_up, upstream_bps, downstream_bps, uptime }
+    }
+}
+
+impl Daemon {
+    fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    fn state(&self) -> RefMut<'_, State> {
+        self.0.state.borrow_mut()
+    }
+
+    fn lans(&self) -> Ref<'_, lan::Lans> {
+        self.0.lans.borrow()
+    }
+
+    fn connections(&self) -> RefMut<'_, http::Connections> {
+        self.0.connections.borrow_mut()
+    }
+
+    /// A place among the answers that wait, while there is one.
+    fn wait_for_answer(&self) -> Option<Rc<()>> {
+        (Rc::strong_count(&self.0.waiting) <= ssdp::ANSWERS_WAITING_MAX)
+            .then(|| self.0.waiting.clone())
+    }
+
+    /// Takes up the leases of the run before, then the network as it is.
+    fn start(&self) -> Result<(), Failure> {
+        let mut state = self.state();
+        let clocks = system::clocks();
+        let saved = state.files.read(&clocks);
+        state.boot_id = (clocks.unix as u32 & 0x7fff_ffff).max(saved.boot_id.wrapping_add(1));
+        state.update_gateway();
+        let failed = |e| Failure::System(format!("nf_tables: {e}"));
+        let back = if state.gateway.backend().adopted() {
+            state.epoch_start = state.gateway.backend().created().min(state.started_uptime);
+            state.gateway.adopt(clocks.now).map_err(failed)?
+        } else {
+            state.gateway.restore(saved.mappings, clocks.now).map_err(failed)?
+        };
+        if back > 0 {
+            log::info!("{back} mappings of the run before are open");
+        }
+        self.mutated(&mut state);
+        drop(state);
+        self.update_lans();
+        self.say_state();
+        Ok(())
+    }
+
+    /// Waits for signals; returns when told to stop.
+    async fn obey(&self, signals: Io<sys::Signals>) -> Result<(), Failure> {
+        loop {
+            let signal = signals.read_with(|s| s.read()?.ok_or(io::ErrorKind::WouldBlock.into()));
+            match need(signal.await, "signals")? {
+                sys::Signal::Stop => return Ok(()),
+                sys::Signal::Reload => self.reload(),
+            }
+        }
+    }
+
+    /// Reads the configuration again. One that cannot be served changes nothing.
+    fn reload(&self) {
+        let mut state = self.state();
+        let config = match load(&state.options) {
+            Ok(config) => config,
+            Err(failure) => {
+                log::error!("{failure}; the old configuration stays in force");
+                return;
+            }
+        };
+        let uuid = identity::uuid(&config, Some(state.identity.uuid));
+        state.identity = identity::identity(&config, uuid);
+        state.describe();
+        state.files = Files::new(&state.options.state, &config);
+        if let Err(e) = state.gateway.set_policy(config.policy(), Instant::now()) {
+            log::error!("nf_tables: {e}");
+        }
+        state.config = config;
+        state.update_gateway();
+        self.mutated(&mut state);
+        drop(state);
+        self.update_lans();
+        log::info!("configuration read again, {} mappings stay open", self.state().gateway.len());
+    }
+
+    /// Closes everything: the LAN is told, leases are kept for the next run, the table goes.
+    fn stop(&self) {
+        for address in self.lans().addresses() {
+            ssdp::say_byebye(self, address);
+        }
+        let mut state = self.state();
+        let state = &mut *state;
+        let clocks = system::clocks();
+        state.gateway.handle_timeout(clocks.now);
+        if let Err(e) = state.files.write(&state.gateway, state.boot_id, &clocks) {
+            log::error!("{e}");
+        }
+        if let Err(e) = state.gateway.backend().remove() {
+            log::error!("nf_tables: the table stays: {e}");
+        }
+        let _ = std::fs::remove_file(ctl::path(&state.options.state));
+        log::info!("stopped; {} leases kept", state.gateway.len());
+    }
+
+    /// Follows every mutation of the gateway: what happened is logged, the deadline and the files
+    /// follow.
+    fn mutated(&self, state: &mut State) {
+        let mut any = false;
+        while let Some(event) = state.gateway.next_event() {
+            any = true;
+            say(&event);
+        }
+        if any {
+            self.0.deadline.set();
+            self.0.leases.set();
+        }
+    }
+
+    /// The one deadline: waits for the earliest end of a lease.
+    async fn keep_time(self) {
+        loop {
+            let at = self.state().gateway.poll_timeout();
+            let changed = self.0.deadline.wait();
+            match at {
+                Some(at) => runtime::or(self.runtime().sleep_until(at), changed).await,
+                None => changed.await,
+            }
+            let mut state = self.state();
+            state.gateway.handle_timeout(Instant::now());
+            self.mutated(&mut state);
+        }
+    }
+
+    /// Writes the lease files a while after the first change, never for each.
+    async fn keep_files(self) {
+        loop {
+            self.0.leases.wait().await;
+            self.runtime().sleep_until(Instant::now() + files::WRITE_DELAY).await;
+            let state = self.state();
+            if let Err(e) = state.files.write(&state.gateway, state.boot_id, &system::clocks()) {
+                log::error!("{e}");
+            }
+        }
+    }
+}
+
+/// One line for the log.
+fn say(event: &Event) {
+    match event {
+        Event::Added { mapping: m, new } => {
+            let verb = if *new { "opened" } else { "refreshed" };
+            let remote = m.external.remote.map(|r| format!(" from {r}")).unwrap_or_default();
+            let lease = match m.expires {
+                Some(at) => {
+                    format!("{} s", at.saturating_duration_since(Instant::now()).as_secs() + 1)
+                }
+                None => "ever".to_owned(),
+            };
+            let off = if m.enabled { "" } else { ", disabled" };
+            let (protocol, port, internal) = (m.external.protocol, m.external.port, m.internal);
+            log::info!(
+                "{verb} {protocol} {port}{remote} -> {internal} for {lease}{off}: {}",
+                m.description
+            );
+        }
+        Event::Removed { mapping: m, reason } => {
+            let why = match reason {
+                Reason::Deleted => "deleted",
+                Reason::Expired => "its time is up",
+                Reason::Policy => "the rules do not allow it any more",
+            };
+            let (protocol, port, internal) = (m.external.protocol, m.external.port, m.internal);
+            log::info!("closed {protocol} {port} -> {internal}: {why}");
+        }
+        Event::External(state) => network::say(*state),
+    }
+}

@@ -1,0 +1,151 @@
+//! The network as it is now, and what follows from a change: the kernel's WAN elements, the LAN's
+//! sockets, the LAN's knowledge of our address.
+
+use super::lan::Place;
+use super::runtime::{yield_now, Io};
+use super::{system, Daemon, State};
+use crate::config::options::Config;
+use crate::gateway::{ExternalState, Lan, Wan};
+use crate::netlink::watch::Watch;
+use std::time::{Duration, Instant};
+
+/// From the first sign of a change to looking at the whole: an address is replaced in several
+/// messages, and only the end of them is true.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Told when neither the configuration nor the device knows a speed: what a client reads as
+/// "connected" (conformance 102).
+const RATE_UNKNOWN: u32 = 100_000_000;
+
+/// What was last seen of the network.
+#[derive(Default)]
+pub struct NetworkView {
+    /// The WAN device is up and has an address.
+    pub wan_up: bool,
+    /// Since when.
+    pub wan_since: Option<Instant>,
+    /// Its speed in Mbit/s.
+    speed: Option<u32>,
+}
+
+impl NetworkView {
+    /// Up- and downstream in bit/s.
+    pub fn rates(&self, config: &Config) -> (u32, u32) {
+        if let (Some(upload), Some(download)) = (config.upload, config.download) {
+            let bits = |kbytes: u32| kbytes.saturating_mul(8 * 1024);
+            return (bits(upload), bits(download));
+        }
+        let bps = self.speed.map_or(RATE_UNKNOWN, |mbit| mbit.saturating_mul(1_000_000));
+        (bps, bps)
+    }
+}
+
+/// Reads rtnetlink for ever.
+pub async fn watch(daemon: Daemon, mut watch: Io<Watch>) {
+    loop {
+        let read = watch.get_mut().read(&mut daemon.state().net);
+        match read {
+            Ok(true) => daemon.0.network.set(),
+            Ok(false) => {}
+            Err(e) => {
+                log::error!("rtnetlink: {e}");
+                daemon.runtime().sleep_until(Instant::now() + Duration::from_secs(1)).await;
+                continue;
+            }
+        }
+        // A change comes once: the kernel's queue must be empty before waiting for the next.
+        if watch.get().is_drained() {
+            watch.readable().await;
+        } else {
+            yield_now().await;
+        }
+    }
+}
+
+/// Acts on changes, a moment after the first.
+pub async fn follow(daemon: Daemon) {
+    loop {
+        daemon.0.network.wait().await;
+        daemon.runtime().sleep_until(Instant::now() + DEBOUNCE).await;
+        let mut state = daemon.state();
+        state.update_gateway();
+        daemon.mutated(&mut state);
+        drop(state);
+        daemon.update_lans();
+    }
+}
+
+impl State {
+    /// Tells the gateway which addresses the WAN and the LANs have now.
+    pub(super) fn update_gateway(&mut self) {
+        let configured = self.config.external_device.as_ref().map(|device| device.as_str());
+        let device = self.net.wan_device(configured);
+        let up = device.as_deref().filter(|device| self.net.is_up(device));
+        let addresses = up.map(|device| self.net.addresses_v4(device)).unwrap_or_default();
+        let addresses: Vec<_> = addresses.into_iter().map(|(address, _)| address).collect();
+        self.view.speed = up.and_then(system::speed);
+        self.view.wan_up = !addresses.is_empty();
+        self.view.wan_since = match self.view.wan_since {
+            _ if !self.view.wan_up => None,
+            Some(since) if *self.gateway.wan().addresses == *addresses => Some(since),
+            _ => Some(Instant::now()),
+        };
+        if let Err(e) = self.gateway.set_wan(Wan { device, addresses }) {
+            log::error!("nf_tables: the WAN rules could not follow: {e}");
+        }
+        let lans = self.places().into_iter().map(|place| place.lan).collect();
+        self.gateway.set_lans(lans);
+    }
+
+    /// Every LAN address there is now.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let mut places = Vec::new();
+        for device in &self.config.internal_device {
+            let device = device.as_str();
+            let Some(index) = self.net.index(device).filter(|_| self.net.is_up(device)) else {
+                continue;
+            };
+            for (address, prefix_len) in self.net.addresses_v4(device) {
+                let lan = Lan { device: device.to_owned(), address, prefix_len };
+                places.push(Place { lan, index });
+            }
+        }
+        places
+    }
+}
+
+impl Daemon {
+    /// Opens and closes LAN sockets as the LAN addresses are now.
+    pub(super) fn update_lans(&self) {
+        let (places, port) = {
+            let state = self.state();
+            let upnp = state.config.enable_upnp;
+            (if upnp { state.places() } else { Vec::new() }, state.config.port)
+        };
+        self.0.lans.borrow_mut().follow(self, &places, port);
+    }
+
+    /// Says once at start what is served.
+    pub(super) fn say_state(&self) {
+        let state = self.state();
+        if state.places().is_empty() {
+            for device in &state.config.internal_device {
+                log::warn!("{}: no IPv4 address yet: not served until it has one", device.as_str());
+            }
+        }
+        if state.gateway.external() == ExternalState::None {
+            say(ExternalState::None);
+        }
+    }
+}
+
+/// One log line about the external address.
+pub(super) fn say(state: ExternalState) {
+    match state {
+        ExternalState::Active(address) => log::info!("external address {address}"),
+        ExternalState::Private(address) => log::warn!(
+            "external address {address} is private: no mapping is made; set option external_ip, \
+             or option ext_allow_private_ipv4 '1'"
+        ),
+        ExternalState::None => log::warn!("no external address: new mappings wait for one"),
+    }
+}

@@ -1,0 +1,188 @@
+//! SSDP on the wire: searches heard and answered, the device announced and taken back.
+
+use super::lan::Address;
+use super::runtime::Io;
+use super::{system, Daemon};
+use crate::gateway::Lan;
+use crate::igd::tree;
+use crate::proto::http;
+use crate::proto::ssdp::{self, Advert, Common};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Searches whose answer waits for its moment, at once; more are not answered.
+pub const ANSWERS_WAITING_MAX: usize = 64;
+/// How often the whole set is announced at start (UDA 1.1 §1.2.2: two or three times).
+const ALIVE_TIMES: u32 = 3;
+/// Between those, and at most before the first.
+const ALIVE_GAP: Duration = Duration::from_millis(100);
+/// Longest datagram read; a longer one is no search of ours.
+const DATAGRAM_MAX: usize = 2048;
+/// Pause after a receive error that is not our doing, so that it cannot spin the loop.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where SSDP speaks from: one LAN address.
+#[derive(Clone)]
+pub struct Voice {
+    /// Device, address and prefix.
+    pub lan: Lan,
+    /// HTTP port of LOCATION.
+    pub port: u16,
+    /// Bound to port 1900 of that address.
+    pub socket: Rc<Io<UdpSocket>>,
+}
+
+impl Voice {
+    fn base(&self) -> String {
+        base(self.lan.address, self.port)
+    }
+
+    fn send(&self, bytes: &[u8], to: SocketAddrV4) {
+        // A datagram that cannot be sent now is lost like any other on the way.
+        if let Err(e) = self.socket.get().send_to(bytes, to) {
+            log::debug!("{}: SSDP to {to}: {e}", self.lan.address);
+        }
+    }
+}
+
+fn base(address: Ipv4Addr, port: u16) -> String {
+    format!("http://{address}:{port}")
+}
+
+/// Reads one datagram; errors are logged and survived.
+async fn hear(daemon: &Daemon, socket: &Io<UdpSocket>, bytes: &mut [u8]) -> (usize, SocketAddrV4) {
+    loop {
+        match socket.read_with(|socket| socket.recv_from(bytes)).await {
+            Ok((length, SocketAddr::V4(from))) => return (length, from),
+            Ok(_) => {}
+            Err(e) => {
+                log::debug!("SSDP: {e}");
+                daemon.runtime().sleep_until(Instant::now() + ERROR_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Hears searches sent to the group on one device, for ever. Who asks decides which of the
+/// device's addresses answers.
+pub async fn hear_group(daemon: Daemon, device: String, socket: Io<UdpSocket>) {
+    let mut bytes = [0; DATAGRAM_MAX];
+    loop {
+        let (length, from) = hear(&daemon, &socket, &mut bytes).await;
+        let voice = daemon.lans().addresses().iter().find_map(|address| {
+            let lan = &address.place.lan;
+            (lan.device == device && lan.contains(*from.ip())).then(|| Voice::of(address))
+        });
+        if let Some(voice) = voice {
+            search(&daemon, voice, bytes.get(..length).unwrap_or_default(), from, true);
+        }
+    }
+}
+
+/// Hears searches sent to one address of the router, for ever.
+pub async fn hear_unicast(daemon: Daemon, voice: Voice) {
+    let mut bytes = [0; DATAGRAM_MAX];
+    loop {
+        let (length, from) = hear(&daemon, &voice.socket, &mut bytes).await;
+        if voice.lan.contains(*from.ip()) {
+            search(&daemon, voice.clone(), bytes.get(..length).unwrap_or_default(), from, false);
+        }
+    }
+}
+
+impl Voice {
+    fn of(address: &Address) -> Voice {
+        Voice { lan: address.place.lan.clone(), port: address.port, socket: address.ssdp.clone() }
+    }
+}
+
+/// Answers one search, at its moment, as far as the budget goes.
+fn search(daemon: &Daemon, voice: Voice, bytes: &[u8], from: SocketAddrV4, multicast: bool) {
+    let Some(search) = ssdp::parse_search(bytes, multicast) else { return };
+    let now = Instant::now();
+    let (answers, delay) = {
+        let mut state = daemon.state();
+        let mut answers = tree::answers(&search.target, &state.identity, &voice.base());
+        let wanted = answers.len() as u32;
+        let granted = match wanted {
+            0 => return,
+            _ => state.budget.take((*from.ip()).into(), wanted, now),
+        };
+        answers.truncate(granted as usize);
+        (answers, ssdp::delay(if multicast { search.mx } else { None }, state.random.u32(..)))
+    };
+    log::debug!("{from} searches: {} answers", answers.len());
+    let Some(waiting) = daemon.wait_for_answer() else { return };
+    let task_daemon = daemon.clone();
+    let answer = async move {
+        let daemon = task_daemon;
+        daemon.runtime().sleep_until(now + delay).await;
+        let date = http::date(system::unix_time());
+        let mut out = Vec::new();
+        for advert in &answers {
+            out.clear();
+            daemon
+                .with_common(Some(&date), |common| ssdp::write_response(&mut out, advert, common));
+            voice.send(&out, from);
+        }
+        drop(waiting);
+    };
+    daemon.runtime().spawn(answer).detach();
+}
+
+/// Announces one LAN address: first that what was here before is gone, then that it is here, three
+/// times, and again for ever at random intervals below half of max-age (UDA 1.1 §1.2.2).
+pub async fn announce(daemon: Daemon, voice: Voice) {
+    let runtime = daemon.runtime().clone();
+    say(&daemon, &voice, ssdp::write_byebye);
+    for _ in 0..ALIVE_TIMES {
+        let jitter = daemon.state().random.u32(0..ALIVE_GAP.as_millis() as u32);
+        let pause = ALIVE_GAP / 2 + Duration::from_millis(u64::from(jitter));
+        runtime.sleep_until(Instant::now() + pause).await;
+        say(&daemon, &voice, ssdp::write_alive);
+    }
+    loop {
+        let pause = {
+            let mut state = daemon.state();
+            let interval = state.config.notify_interval;
+            state.random.u32(interval / 2..interval.max(2))
+        };
+        runtime.sleep_until(Instant::now() + Duration::from_secs(pause.into())).await;
+        say(&daemon, &voice, ssdp::write_alive);
+    }
+}
+
+/// Takes back everything announced on one address.
+pub fn say_byebye(daemon: &Daemon, address: &Address) {
+    say(daemon, &Voice::of(address), ssdp::write_byebye);
+}
+
+/// Sends the whole set once.
+fn say(daemon: &Daemon, voice: &Voice, write: fn(&mut Vec<u8>, &Advert, &Common<'_>)) {
+    let adverts = {
+        let state = daemon.state();
+        tree::adverts(state.identity.undecided, &state.identity, &voice.base())
+    };
+    let mut out = Vec::new();
+    for advert in &adverts {
+        out.clear();
+        daemon.with_common(None, |common| write(&mut out, advert, common));
+        voice.send(&out, SocketAddrV4::new(ssdp::GROUP_V4, ssdp::PORT));
+    }
+}
+
+impl Daemon {
+    /// The headers all SSDP messages share.
+    fn with_common<R>(&self, date: Option<&str>, write: impl FnOnce(&Common<'_>) -> R) -> R {
+        let state = self.state();
+        write(&Common {
+            server: super::SERVER,
+            max_age: state.config.notify_interval * 2,
+            boot_id: state.boot_id,
+            config_id: state.config_id,
+            date,
+            host: ssdp::HOST_V4,
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! Ending mappings before their time.
+
+use crate::gateway::elements::Plan;
+use crate::gateway::mapping::{External, Id, Mapping, Protocol, Refusal};
+use crate::gateway::{Asker, Event, Gateway, Reason};
+use crate::netfilter::{Backend, BackendError};
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::time::Instant;
+
+impl<B: Backend> Gateway<B> {
+    /// Deletes one mapping. `protocol` `None` (a client that leaves it empty) deletes the asker's
+    /// own entries of that port, whatever their protocol; the owner's are all.
+    ///
+    /// # Errors
+    /// `NoSuchMapping`; `NotOwner` when it belongs to another host; `Backend`.
+    pub fn delete(
+        &mut self,
+        asker: Asker,
+        protocol: Option<Protocol>,
+        port: u16,
+        remote: Option<Ipv4Addr>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.handle_timeout(now);
+        let protocols = protocol.as_ref().map_or(&Protocol::ALL[..], std::slice::from_ref);
+        let found: Vec<&Mapping> = protocols
+            .iter()
+            .filter_map(|&protocol| self.table.find(&External { protocol, port, remote }))
+            .collect();
+        if found.is_empty() {
+            return Err(Refusal::NoSuchMapping);
+        }
+        // Without a protocol the request is vague: even where a host may delete everything, it
+        // does not mean its neighbour's.
+        let mine = |m: &&Mapping| self.may_delete(asker, m, protocol.is_some());
+        let ids: Vec<Id> = found.into_iter().filter(mine).map(|m| m.id).collect();
+        if ids.is_empty() {
+            return Err(Refusal::NotOwner);
+        }
+        self.drop_ids(ids, Reason::Deleted, now).map_err(|_| Refusal::Backend)
+    }
+
+    /// Deletes every mapping of `ports` that the asker may delete, in one batch
+    /// (WANIPConnection:2 §2.5.19). `all` asks for other hosts' too; what the asker may not delete
+    /// is skipped.
+    ///
+    /// # Errors
+    /// `NoSuchMapping` when nothing was deleted; `Backend`.
+    pub fn delete_range(
+        &mut self,
+        asker: Asker,
+        protocol: Protocol,
+        ports: RangeInclusive<u16>,
+        all: bool,
+        now: Instant,
+    ) -> Result<usize, Refusal> {
+        self.handle_timeout(now);
+        let found = self.table.range(protocol, ports);
+        let ids: Vec<Id> = found.filter(|m| self.may_delete(asker, m, all)).map(|m| m.id).collect();
+        let count = ids.len();
+        if count == 0 {
+            return Err(Refusal::NoSuchMapping);
+        }
+        self.drop_ids(ids, Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
+        Ok(count)
+    }
+
+    /// Deletes one mapping by name, as the owner.
+    ///
+    /// # Errors
+    /// `NoSuchMapping`; `Backend`.
+    pub fn delete_id(&mut self, id: Id, now: Instant) -> Result<(), Refusal> {
+        self.handle_timeout(now);
+        self.table.get(id).ok_or(Refusal::NoSuchMapping)?;
+        self.drop_ids(vec![id], Reason::Deleted, now).map_err(|_| Refusal::Backend)
+    }
+
+    /// Deletes everything, as the owner, in one batch. Returns how many there were.
+    ///
+    /// # Errors
+    /// `Backend`.
+    pub fn flush(&mut self, now: Instant) -> Result<usize, Refusal> {
+        self.handle_timeout(now);
+        let ids: Vec<Id> = self.table.iter().map(|m| m.id).collect();
+        let count = ids.len();
+        self.drop_ids(ids, Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
+        Ok(count)
+    }
+
+    /// Ends mappings that are there, in the kernel first.
+    pub(super) fn drop_ids(
+        &mut self,
+        ids: Vec<Id>,
+        reason: Reason,
+        now: Instant,
+    ) -> Result<(), BackendError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for mapping in self.make(Plan::remove(ids), now)? {
+            self.tell(Event::Removed { mapping, reason });
+        }
+        Ok(())
+    }
+
+    /// Its own always; other hosts' if it asks for them and nothing but secure mode is against it.
+    fn may_delete(&self, asker: Asker, mapping: &Mapping, others: bool) -> bool {
+        match asker {
+            Asker::Owner => true,
+            Asker::Host(host) => {
+                *mapping.internal.ip() == host || (others && !self.policy.secure_mode)
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Which kernel elements a set of mappings wants, and how to get from one set to the next.
+//!
+//! - Every mapping has an element of its own: [`Rule::Forward`], or [`Rule::Held`] while disabled.
+//! - The enabled mappings of one external port share one [`Rule::Gate`]. It ends with the last of
+//!   them, so the kernel's own clock always ends it at the right time.
+//! - The enabled mappings of one internal endpoint share one [`Rule::Reverse`], because packets
+//!   can leave from one port only: that of the lowest id without a remote host, else that of the
+//!   lowest id. It ends with that mapping; the next one takes over in
+//!   [`handle_timeout`](crate::gateway::Gateway::handle_timeout). The oldest and not the
+//!   longest-lived is taken, so that a refresh never moves a host's outgoing port.
+//!
+//! Everything here is pure, and a mutation costs O(log n) for each mapping it touches and each
+//! mapping that shares a port or an endpoint with it.
+
+use crate::gateway::mapping::{External, Id, Mapping, Protocol};
+use crate::gateway::table::Table;
+use crate::netfilter::{Change, Element, Installed, Note, Rule, Slot};
+use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
+use std::time::{Duration, Instant};
+
+/// How far the kernel's idea of a lease may be off ours before a resync corrects it. Time passes
+/// while a table is read, and the kernel counts in ticks.
+pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// A mutation of the table that has not been made yet.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// What goes, sorted.
+    remove: Vec<Id>,
+    /// What comes, or takes the place of the mapping with the same id.
+    put: Option<Mapping>,
+}
+
+impl Plan {
+    /// One mapping comes, or takes the place of the one with the same id.
+    pub(crate) fn put(mapping: Mapping) -> Self {
+        Plan { remove: Vec::new(), put: Some(mapping) }
+    }
+
+    /// Some mappings go.
+    pub(crate) fn remove(mut ids: Vec<Id>) -> Self {
+        ids.sort_unstable();
+        Plan { remove: ids, put: None }
+    }
+
+    /// What goes, sorted, and what comes.
+    pub(crate) fn into_parts(self) -> (Vec<Id>, Option<Mapping>) {
+        (self.remove, self.put)
+    }
+}
+
+/// What the kernel must be told so that `plan` can be made.
+///
+/// The elements of the mapping that `plan` puts are told again even if they stay as they are: a
+/// "yes" to a refresh is then the kernel's own.
+pub(crate) fn changes(table: &Table, plan: &Plan) -> Vec<Change> {
+    let mut slots = BTreeSet::new();
+    let put = plan.put.as_ref();
+    for id in plan.remove.iter().copied().chain(put.map(|mapping| mapping.id)) {
+        slots.extend(table.get(id).into_iter().flat_map(slots_of));
+    }
+    let restated: BTreeSet<Slot> = put.into_iter().flat_map(slots_of).collect();
+    slots.extend(&restated);
+
+    let (before, after) = (View { table, plan: None }, View { table, plan: Some(plan) });
+    let mut changes = Vec::new();
+    for slot in slots {
+        match (before.element(&slot), after.element(&slot)) {
+            (None, Some(new)) => changes.push(Change::Add(new)),
+            (Some(old), Some(new)) if old != new || restated.contains(&slot) => {
+                changes.push(Change::Replace(new));
+            }
+            (Some(_), None) => changes.push(Change::Remove(slot)),
+            _ => {}
+        }
+    }
+    changes
+}
+
+/// What must be told to a kernel that holds `installed` so that it holds what `table` wants.
+/// No mapping in `table` may have ended by `now`.
+pub(crate) fn difference<'a>(
+    table: &'a Table,
+    installed: Vec<Installed>,
+    now: Instant,
+) -> impl Iterator<Item = Change> + 'a {
+    let view = View { table, plan: None };
+    let mut seen = BTreeSet::new();
+    let mut changes = Vec::new();
+    for found in installed {
+        let slot = found.rule.slot();
+        seen.insert(slot);
+        match view.element(&slot) {
+            None => changes.push(Change::Remove(slot)),
+            Some(wanted) if !agree(&wanted, &found, now) => changes.push(Change::Replace(wanted)),
+            Some(_) => {}
+        }
+    }
+    let missing = table.iter().flat_map(slots_of).filter(move |slot| seen.insert(*slot));
+    changes.into_iter().chain(missing.filter_map(move |slot| view.element(&slot)).map(Change::Add))
+}
+
+fn agree(wanted: &Element, found: &Installed, now: Instant) -> bool {
+    let left = wanted.expires.map(|end| end.saturating_duration_since(now));
+    wanted.rule == found.rule
+        && match (left, found.remaining) {
+            (Some(a), Some(b)) => a.abs_diff(b) <= CLOCK_TOLERANCE,
+            (a, b) => a == b,
+        }
+}
+
+/// Every key under which a mapping may have a say.
+fn slots_of(mapping: &Mapping) -> [Slot; 4] {
+    let External { protocol, port, remote } = mapping.external;
+    [
+        Slot::Gate(protocol, port),
+        Slot::Forward(protocol, port, remote),
+        Slot::Held(protocol, port, remote),
+        Slot::Reverse(protocol, mapping.internal),
+    ]
+}
+
+/// The table as it is, or as it will be once `plan` is made.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    table: &'a Table,
+    plan: Option<&'a Plan>,
+}
+
+impl<'a> View<'a> {
+    /// What the kernel shall hold under this key.
+    fn element(self, slot: &Slot) -> Option<Element> {
+        match *slot {
+            Slot::Gate(protocol, port) => self.gate(protocol, port),
+            Slot::Forward(protocol, port, remote) => {
+                self.own(External { protocol, port, remote }, true)
+            }
+            Slot::Held(protocol, port, remote) => {
+                self.own(External { protocol, port, remote }, false)
+            }
+            Slot::Reverse(protocol, internal) => self.reverse(protocol, internal),
+        }
+    }
+
+    fn gate(self, protocol: Protocol, port: u16) -> Option<Element> {
+        let here = self.table.at_port(protocol, port);
+        let new = |m: &Mapping| (m.external.protocol, m.external.port) == (protocol, port);
+        let expires = self
+            .after(here, new)
+            .filter(|m| m.enabled)
+            .map(|m| m.expires)
+            // `None` is later than every end, though it sorts first.
+            .max_by_key(|end| (end.is_none(), *end))?;
+        Some(Element { rule: Rule::Gate { protocol, port }, expires })
+    }
+
+    fn own(self, external: External, enabled: bool) -> Option<Element> {
+        let here = self.table.find(&external).into_iter();
+        let mapping =
+            self.after(here, |m| m.external == external).find(|m| m.enabled == enabled)?;
+        let External { protocol, port, remote } = external;
+        let internal = mapping.internal;
+        let note = Note {
+            id: mapping.id,
+            origin: mapping.origin,
+            description: mapping.description.clone(),
+        };
+        let rule = match enabled {
+            true => Rule::Forward { protocol, port, remote, internal, note },
+            false => Rule::Held { protocol, port, remote, internal, note },
+        };
+        Some(Element { rule, expires: mapping.expires })
+    }
+
+    fn reverse(self, protocol: Protocol, internal: SocketAddrV4) -> Option<Element> {
+        let here = self.table.at_internal(protocol, internal);
+        let new = |m: &Mapping| (m.external.protocol, m.internal) == (protocol, internal);
+        let first = self
+            .after(here, new)
+            .filter(|m| m.enabled)
+            .min_by_key(|m| (m.external.remote.is_some(), m.id))?;
+        let rule = Rule::Reverse { protocol, internal, port: first.external.port };
+        Some(Element { rule, expires: first.expires })
+    }
+
+    /// `here` without what the plan removes or replaces, and with what it puts if that is `new`
+    /// here.
+    fn after(
+        self,
+        here: impl Iterator<Item = &'a Mapping>,
+        new: impl Fn(&Mapping) -> bool,
+    ) -> impl Iterator<Item = &'a Mapping> {
+        let put = self.plan.and_then(|plan| plan.put.as_ref());
+        let removed = self.plan.map_or(&[][..], |plan| &plan.remove);
+        here.filter(move |m| {
+            put.is_none_or(|put| put.id != m.id) && removed.binary_search(&m.id).is_err()
+        })
+        .chain(put.filter(|put| new(put)))
+    }
+}

@@ -1,0 +1,373 @@
+//! The gateway: policy and lease table over a [`Backend`]; `plan` → `apply` → `commit`.
+//!
+//! Every change is computed first (pure), then made in the kernel in one atomic batch, and only
+//! then written into the table: a mapping the kernel refused does not exist. Nothing here reads a
+//! clock; every call that needs the time takes `now`.
+
+pub mod mapping;
+pub mod network;
+pub mod policy;
+
+mod add;
+mod delete;
+mod elements;
+mod ports;
+mod recover;
+mod table;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+pub use add::LEASE_MIN;
+pub use network::{ExternalState, Lan, Wan};
+pub(crate) use recover::mapping_of;
+pub use recover::RESYNC_BATCH;
+
+use crate::netfilter::{Backend, BackendError, Change, Slot, WanRules, WAN_ADDRESSES_MAX};
+use elements::Plan;
+use mapping::{External, Id, Mapping, Protocol};
+use network::is_private;
+use policy::Policy;
+use ports::Rng;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::RangeInclusive;
+use std::time::Instant;
+use table::Table;
+
+/// Most events that wait for [`Gateway::next_event`]. A full table can be flushed without losing
+/// one. Beyond it the oldest goes: what it told is in the table, and who watches the table is
+/// better served by the latest news.
+pub const EVENTS_MAX: usize = 65_536;
+
+/// What a mapping that was asked for has become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Its name.
+    pub id: Id,
+    /// Its external port.
+    pub port: u16,
+    /// `false` when a mapping that was there has been refreshed.
+    pub new: bool,
+}
+
+/// Who asks for a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A LAN host: only its own mappings (with secure mode off: all).
+    Host(Ipv4Addr),
+    /// The router's owner.
+    Owner,
+}
+
+/// Something that has happened, for the log and for those who subscribed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A mapping was made or refreshed.
+    Added {
+        /// The mapping as it is now.
+        mapping: Mapping,
+        /// `false` when it was there already.
+        new: bool,
+    },
+    /// A mapping is gone.
+    Removed {
+        /// The mapping as it was.
+        mapping: Mapping,
+        /// Why.
+        reason: Reason,
+    },
+    /// The external address is another one.
+    External(ExternalState),
+}
+
+/// Why a mapping is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Somebody deleted it.
+    Deleted,
+    /// Its time was up.
+    Expired,
+    /// The rules do not allow it any more.
+    Policy,
+}
+
+/// The lease table and all decisions about it.
+pub struct Gateway<B: Backend> {
+    backend: B,
+    policy: Policy,
+    table: Table,
+    rng: Rng,
+    wan: Wan,
+    lans: Vec<Lan>,
+    events: VecDeque<Event>,
+    update_id: u32,
+    /// The kernel may not hold what the table holds.
+    behind: bool,
+}
+
+impl<B: Backend> Gateway<B> {
+    /// An empty gateway. `seed` drives the choice of ports.
+    pub fn new(backend: B, policy: Policy, seed: u64) -> Self {
+        Gateway {
+            backend,
+            policy,
+            table: Table::new(),
+            rng: Rng::new(seed),
+            wan: Wan::default(),
+            lans: Vec::new(),
+            events: VecDeque::new(),
+            update_id: 0,
+            behind: false,
+        }
+    }
+
+    /// Number of mappings.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The mapping at this place of the dense list 0..len, in the order they were made.
+    pub fn at(&self, index: usize) -> Option<&Mapping> {
+        self.table.at(index)
+    }
+
+    /// The mapping with this name.
+    pub fn get(&self, id: Id) -> Option<&Mapping> {
+        self.table.get(id)
+    }
+
+    /// The mapping with exactly this outside.
+    pub fn find(&self, external: &External) -> Option<&Mapping> {
+        self.table.find(external)
+    }
+
+    /// Mappings of one protocol within `ports`, by port.
+    pub fn range(
+        &self,
+        protocol: Protocol,
+        ports: RangeInclusive<u16>,
+    ) -> Box<dyn Iterator<Item = &Mapping> + '_> {
+        Box::new(self.table.range(protocol, ports))
+    }
+
+    /// Mappings of one internal endpoint, in the order they were made.
+    pub fn of_internal(
+        &self,
+        protocol: Protocol,
+        internal: SocketAddrV4,
+    ) -> impl Iterator<Item = &Mapping> + '_ {
+        self.table.at_internal(protocol, internal)
+    }
+
+    /// The first mapping made after `after`, for walks that pause.
+    pub fn next_after(&self, after: Option<Id>) -> Option<&Mapping> {
+        self.table.next_after(after)
+    }
+
+    /// Connections the kernel has counted for a mapping; 0 if it cannot be asked.
+    pub fn connections(&mut self, mapping: &External) -> u64 {
+        let slot = Slot::Forward(mapping.protocol, mapping.port, mapping.remote);
+        self.backend.connections(&slot).unwrap_or(0)
+    }
+
+    /// SystemUpdateID (WANIPConnection:2 §2.3.23): +1 with every change of the table, wrapping to
+    /// 0 after 4294967295. A range deleted at once is as many changes as it had mappings.
+    pub fn system_update_id(&self) -> u32 {
+        self.update_id
+    }
+
+    /// What is known of the external address: `external_ip` of the policy stands for the WAN's
+    /// primary address, but not for none at all.
+    pub fn external(&self) -> ExternalState {
+        let Some(&primary) = self.wan.addresses.first() else {
+            return ExternalState::None;
+        };
+        let address = self.policy.external_ip.unwrap_or(primary);
+        match is_private(address) && !self.policy.allow_private_external {
+            true => ExternalState::Private(address),
+            false => ExternalState::Active(address),
+        }
+    }
+
+    /// The WAN side as last told.
+    pub fn wan(&self) -> &Wan {
+        &self.wan
+    }
+
+    /// The LAN prefixes as last told.
+    pub fn lans(&self) -> &[Lan] {
+        &self.lans
+    }
+
+    /// The owner's will.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Takes new rules. Live mappings stay unless the new rules deny them or the router needs
+    /// their port; new quotas end none.
+    ///
+    /// # Errors
+    /// The kernel refuses: the old rules stay, and nothing has changed.
+    pub fn set_policy(&mut self, policy: Policy, now: Instant) -> Result<(), BackendError> {
+        self.handle_timeout(now);
+        let state = self.external();
+        let denied = |m: &&Mapping| {
+            let External { protocol, port, .. } = m.external;
+            policy.permits(protocol, port, m.internal, false).is_err()
+        };
+        let ids = self.table.iter().filter(denied).map(|m| m.id).collect();
+
+        let before = std::mem::replace(&mut self.policy, policy);
+        let done = self
+            .backend
+            .ensure(&self.wan_rules())
+            .and_then(|()| self.drop_ids(ids, Reason::Policy, now));
+        if done.is_err() {
+            self.policy = before;
+            self.behind = true;
+        }
+        self.tell_external(state);
+        done
+    }
+
+    /// The WAN side is another one; the kernel's WAN elements follow.
+    ///
+    /// # Errors
+    /// The kernel did not follow. The WAN side is taken all the same, because it is a fact, and a
+    /// [`resync`](Gateway::resync) is due.
+    pub fn set_wan(&mut self, wan: Wan) -> Result<(), BackendError> {
+        let state = self.external();
+        self.wan = wan;
+        self.tell_external(state);
+        let done = self.backend.ensure(&self.wan_rules());
+        self.behind |= done.is_err();
+        done
+    }
+
+    /// The LAN side is another one. Mappings of hosts that are gone with it stay until they end.
+    pub fn set_lans(&mut self, lans: Vec<Lan>) {
+        self.lans = lans;
+    }
+
+    /// Whether the kernel may not hold what the table holds, because it refused something that
+    /// could not wait. The next change makes it good before anything else; a
+    /// [`resync`](Gateway::resync) does at once.
+    pub fn needs_resync(&self) -> bool {
+        self.behind
+    }
+
+    /// When [`handle_timeout`](Gateway::handle_timeout) is next due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.table.first_end()
+    }
+
+    /// Drops what has ended by `now`. The kernel has ended it already, and is only told when
+    /// another mapping of the same internal endpoint takes over its outgoing packets.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let changes = self.expire(now);
+        // Nobody waits for an answer; what fails here is made good by the next change.
+        self.behind |= !changes.is_empty() && self.apply(&changes, now).is_err();
+    }
+
+    /// What has happened since the last call. Drain after every mutation; what waits is bounded by
+    /// [`EVENTS_MAX`].
+    pub fn next_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front();
+        if event.is_none() {
+            // A flush may have made it large.
+            self.events = VecDeque::new();
+        }
+        event
+    }
+
+    /// The driver, for what only the daemon may do (removal at the end, status).
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
+    /// Makes `plan` in the kernel and then in the table. Returns what went.
+    fn make(&mut self, plan: Plan, now: Instant) -> Result<Vec<Mapping>, BackendError> {
+        self.apply(&elements::changes(&self.table, &plan), now)?;
+        let (gone, put) = plan.into_parts();
+        let gone = gone.into_iter().filter_map(|id| self.take(id)).collect();
+        if let Some(mapping) = put {
+            self.put(mapping);
+        }
+        Ok(gone)
+    }
+
+    /// Takes what has ended out of the table. Returns what the kernel cannot know by itself: which
+    /// other mapping takes over an internal endpoint.
+    fn expire(&mut self, now: Instant) -> Vec<Change> {
+        let due: Vec<Id> = self.table.due(now).collect();
+        if due.is_empty() {
+            return Vec::new();
+        }
+        let plan = Plan::remove(due.clone());
+        let mut changes = elements::changes(&self.table, &plan);
+        changes.retain(|change| !matches!(change, Change::Remove(_)));
+        for mapping in due.into_iter().filter_map(|id| self.take(id)).collect::<Vec<_>>() {
+            self.tell(Event::Removed { mapping, reason: Reason::Expired });
+        }
+        changes
+    }
+
+    /// One batch, after a resync if one is due, and once more after another if the kernel's table
+    /// turns out not to be what we believe.
+    fn apply(&mut self, changes: &[Change], now: Instant) -> Result<(), BackendError> {
+        if self.behind {
+            self.repair(now)?;
+        }
+        match self.backend.apply(changes, now) {
+            Err(BackendError::OutOfStep(_)) => {
+                self.repair(now)?;
+                self.backend.apply(changes, now)
+            }
+            done => done,
+        }
+    }
+
+    fn put(&mut self, mapping: Mapping) {
+        self.table.put(mapping);
+        self.update_id = self.update_id.wrapping_add(1);
+    }
+
+    fn take(&mut self, id: Id) -> Option<Mapping> {
+        let mapping = self.table.take(id)?;
+        self.update_id = self.update_id.wrapping_add(1);
+        Some(mapping)
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.events.len() == EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    fn tell_external(&mut self, before: ExternalState) {
+        let state = self.external();
+        if state != before {
+            self.tell(Event::External(state));
+        }
+    }
+
+    /// The device, and the addresses whose mapped ports are ours: the WAN's, and the one that the
+    /// owner says stands in front of it.
+    fn wan_rules(&self) -> WanRules {
+        let addresses = self.policy.external_ip.into_iter().chain(self.wan.addresses.clone());
+        let mut addresses: Vec<Ipv4Addr> = addresses.take(WAN_ADDRESSES_MAX).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        WanRules { device: self.wan.device.clone(), addresses }
+    }
+}

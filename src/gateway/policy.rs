@@ -1,0 +1,246 @@
+//! Who may map what: the owner's permission rules, reserved ports, quotas.
+
+use crate::gateway::mapping::{Protocol, Refusal};
+use crate::gateway::network::prefix_contains;
+use crate::gateway::ports::CHOSEN_MIN;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::RangeInclusive;
+
+/// One `perm_rule`: the first that matches decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermRule {
+    /// `action allow`.
+    pub allow: bool,
+    /// `ext_ports`.
+    pub external: RangeInclusive<u16>,
+    /// `int_addr`: network address and prefix length 0..=32.
+    pub internal: (Ipv4Addr, u8),
+    /// `int_ports`.
+    pub internal_ports: RangeInclusive<u16>,
+}
+
+/// What the rules say of one triple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A rule allows it.
+    Allowed,
+    /// No rule matches: allowed, as OpenWrt's upnpd always did.
+    AllowedByDefault,
+    /// A rule denies it.
+    Denied,
+}
+
+/// How much is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Mappings in all, 1..=65535.
+    pub mappings: u16,
+    /// Mappings of one host, 1..=`mappings`.
+    pub mappings_per_host: u16,
+}
+
+/// Mappings in all unless configured.
+pub const MAPPINGS_DEFAULT: u16 = 8192;
+/// Mappings of one host unless configured.
+pub const MAPPINGS_PER_HOST_DEFAULT: u16 = 6144;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { mappings: MAPPINGS_DEFAULT, mappings_per_host: MAPPINGS_PER_HOST_DEFAULT }
+    }
+}
+
+/// The owner's will.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// A host may map to itself only.
+    pub secure_mode: bool,
+    /// `perm_rule` sections in file order.
+    pub rules: Vec<PermRule>,
+    /// External ports that the router itself uses.
+    pub reserved: Vec<(Protocol, u16)>,
+    /// Quotas.
+    pub limits: Limits,
+    /// Serve although the external address is private (`ext_allow_private_ipv4`).
+    pub allow_private_external: bool,
+    /// The address to report instead of the WAN device's (`external_ip`).
+    pub external_ip: Option<Ipv4Addr>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            secure_mode: true,
+            rules: Vec::new(),
+            reserved: Vec::new(),
+            limits: Limits::default(),
+            allow_private_external: false,
+            external_ip: None,
+        }
+    }
+}
+
+/// Ports below this one need a rule that allows them when the protocol says so.
+const HIGH_PORT_MIN: u16 = 1024;
+
+impl Policy {
+    /// First match wins.
+    pub fn verdict(&self, external: u16, internal: Ipv4Addr, internal_port: u16) -> Verdict {
+        let rule = self.rules.iter().find(|rule| {
+            rule.external.contains(&external)
+                && prefix_contains(rule.internal, internal)
+                && rule.internal_ports.contains(&internal_port)
+        });
+        match rule {
+            Some(rule) if rule.allow => Verdict::Allowed,
+            Some(_) => Verdict::Denied,
+            None => Verdict::AllowedByDefault,
+        }
+    }
+
+    /// Whether the router itself uses this external port.
+    pub fn reserves(&self, protocol: Protocol, port: u16) -> bool {
+        self.reserved.contains(&(protocol, port))
+    }
+
+    /// Whether this external port may lead to `internal` at all. `high_ports_only`: either port
+    /// below 1024 needs a rule that allows it (WANIPConnection:2 §2.5.16.2).
+    ///
+    /// # Errors
+    /// `Reserved`; `Denied`, for port 0 too.
+    pub fn permits(
+        &self,
+        protocol: Protocol,
+        port: u16,
+        internal: SocketAddrV4,
+        high_ports_only: bool,
+    ) -> Result<(), Refusal> {
+        if self.reserves(protocol, port) {
+            return Err(Refusal::Reserved);
+        }
+        match self.allows(port, internal, high_ports_only) {
+            true => Ok(()),
+            false => Err(Refusal::Denied),
+        }
+    }
+
+    /// The external ports, from 1024 up, that the rules let lead to `internal`: disjoint ranges in
+    /// rising order. Reserved ports are among them.
+    ///
+    /// No rule begins or ends inside a range between two neighbouring cuts, so one question
+    /// decides for all of its ports.
+    pub(crate) fn open_ports(
+        &self,
+        internal: SocketAddrV4,
+        high_ports_only: bool,
+    ) -> Vec<RangeInclusive<u16>> {
+        let edges = self
+            .rules
+            .iter()
+            .flat_map(|rule| [*rule.external.start(), rule.external.end().saturating_add(1)]);
+        let cuts: BTreeSet<u16> =
+            edges.chain([CHOSEN_MIN]).filter(|cut| *cut >= CHOSEN_MIN).collect();
+        let ends = cuts.iter().skip(1).map(|cut| cut - 1).chain([u16::MAX]);
+        let ranges = cuts.iter().zip(ends).map(|(first, last)| *first..=last);
+        ranges.filter(|range| self.allows(*range.start(), internal, high_ports_only)).collect()
+    }
+
+    fn allows(&self, port: u16, internal: SocketAddrV4, high_ports_only: bool) -> bool {
+        let low = port < HIGH_PORT_MIN || internal.port() < HIGH_PORT_MIN;
+        match self.verdict(port, *internal.ip(), internal.port()) {
+            Verdict::Denied => false,
+            Verdict::AllowedByDefault => port != 0 && !(high_ports_only && low),
+            Verdict::Allowed => port != 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
+
+    fn rule(
+        allow: bool,
+        external: RangeInclusive<u16>,
+        len: u8,
+        internal_ports: RangeInclusive<u16>,
+    ) -> PermRule {
+        PermRule { allow, external, internal: (HOST, len), internal_ports }
+    }
+
+    fn policy(rules: &[PermRule]) -> Policy {
+        Policy { rules: rules.to_vec(), ..Policy::default() }
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_decides_273() {
+        let policy = policy(&[
+            rule(false, 2000..=2000, 32, 0..=65535),
+            rule(true, 1024..=65535, 24, 1024..=65535),
+            rule(false, 0..=65535, 16, 0..=65535),
+        ]);
+        let other = Ipv4Addr::new(192, 168, 1, 11);
+        let far = Ipv4Addr::new(192, 168, 2, 1);
+        let cases = [
+            (2000, HOST, 3000, Verdict::Denied),
+            (2000, other, 3000, Verdict::Allowed),
+            (1023, other, 3000, Verdict::Denied),
+            (1024, other, 1024, Verdict::Allowed),
+            (1024, other, 1023, Verdict::Denied),
+            (65535, other, 65535, Verdict::Allowed),
+            (2001, far, 3000, Verdict::Denied),
+            (2001, Ipv4Addr::new(10, 0, 0, 1), 3000, Verdict::AllowedByDefault),
+        ];
+        for (external, internal, internal_port, expected) in cases {
+            let verdict = policy.verdict(external, internal, internal_port);
+            assert_eq!(verdict, expected, "{external} {internal} {internal_port}");
+        }
+    }
+
+    #[test]
+    fn a_permission_names_what_is_against_it_129_132() {
+        let mut policy = policy(&[rule(true, 80..=80, 32, 80..=80)]);
+        policy.reserved = vec![(Protocol::Tcp, 5000)];
+        let permits = |protocol, port, internal_port, high| {
+            policy.permits(protocol, port, SocketAddrV4::new(HOST, internal_port), high)
+        };
+        assert_eq!(permits(Protocol::Tcp, 5000, 5000, false), Err(Refusal::Reserved));
+        assert_eq!(permits(Protocol::Udp, 5000, 5000, true), Ok(()));
+        assert_eq!(permits(Protocol::Tcp, 0, 5000, false), Err(Refusal::Denied));
+        assert_eq!(permits(Protocol::Tcp, 80, 80, true), Ok(()));
+        assert_eq!(permits(Protocol::Tcp, 80, 81, true), Err(Refusal::Denied));
+        assert_eq!(permits(Protocol::Tcp, 80, 81, false), Ok(()));
+        assert_eq!(permits(Protocol::Tcp, 1023, 1024, true), Err(Refusal::Denied));
+        assert_eq!(permits(Protocol::Tcp, 1024, 1023, true), Err(Refusal::Denied));
+        assert_eq!(permits(Protocol::Tcp, 1024, 1024, true), Ok(()));
+    }
+
+    #[test]
+    fn the_open_ports_are_exactly_those_that_the_rules_let_through() {
+        let cases = [
+            policy(&[]),
+            policy(&[rule(true, 5000..=5010, 32, 0..=65535), rule(false, 0..=65535, 0, 0..=65535)]),
+            policy(&[
+                rule(false, 0..=2000, 32, 0..=65535),
+                rule(false, 60000..=65535, 0, 0..=65535),
+            ]),
+            policy(&[rule(false, 65535..=65535, 0, 0..=79), rule(false, 1024..=1024, 0, 80..=80)]),
+            policy(&[rule(false, 0..=65535, 0, 0..=65535)]),
+        ];
+        for policy in cases {
+            for internal in [SocketAddrV4::new(HOST, 80), SocketAddrV4::new(HOST, 3000)] {
+                for high in [false, true] {
+                    let open = policy.open_ports(internal, high);
+                    let found: Vec<u16> = open.into_iter().flatten().collect();
+                    let expected: Vec<u16> = (1024..=65535)
+                        .filter(|&p| policy.permits(Protocol::Udp, p, internal, high).is_ok())
+                        .collect();
+                    assert_eq!(found, expected);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Getting back in step: with the kernel after a crash or an edit behind our back, with an earlier
+//! run after a restart.
+
+use crate::gateway::elements::difference;
+use crate::gateway::mapping::{clean_description, External, Id, Mapping};
+use crate::gateway::table::ADOPTED_ID_MAX;
+use crate::gateway::Gateway;
+use crate::netfilter::{Backend, BackendError, Installed, Note, Rule};
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// Most changes that a resync makes in one batch. What is put right again need not be atomic, and
+/// a full table in one message would take megabytes.
+pub const RESYNC_BATCH: usize = 1024;
+
+impl<B: Backend> Gateway<B> {
+    /// Reads mappings back from the kernel after a crash: called once, before anything is added.
+    /// Returns how many there are. What the rules forbid by now, conflicts, or is over the limits
+    /// is left out, and the kernel is made to agree.
+    ///
+    /// For the LAN nothing has happened, so there is no event.
+    ///
+    /// # Errors
+    /// The kernel could not be read: nothing has changed. Or it could not be put in step: the
+    /// mappings are adopted all the same, and a [`resync`](Gateway::resync) is due.
+    pub fn adopt(&mut self, now: Instant) -> Result<usize, BackendError> {
+        let installed = self.backend.list()?;
+        let found = installed.into_iter().filter_map(|found| mapping_of(found, now)).collect();
+        let count = self.admit(found, now).len();
+        self.resync(now)?;
+        Ok(count)
+    }
+
+    /// Puts back mappings saved by an earlier run, with new ids where the old are taken. What has
+    /// ended, conflicts with what is there, is forbidden by the rules, or is over the limits, is
+    /// left out. Returns how many are back. There is no event.
+    ///
+    /// # Errors
+    /// The kernel refuses: none is back.
+    pub fn restore(&mut self, saved: Vec<Mapping>, now: Instant) -> Result<usize, BackendError> {
+        self.handle_timeout(now);
+        let ids = self.admit(saved, now);
+        if let Err(error) = self.resync(now) {
+            for id in ids {
+                self.table.take(id);
+            }
+            return Err(error);
+        }
+        Ok(ids.len())
+    }
+
+    /// Makes the kernel hold exactly what the table holds.
+    ///
+    /// # Errors
+    /// Some of it may be done then; [`needs_resync`](Gateway::needs_resync) says so until a later
+    /// resync, or the next change, has done the rest.
+    pub fn resync(&mut self, now: Instant) -> Result<(), BackendError> {
+        self.expire(now);
+        self.repair(now)
+    }
+
+    /// A resync whose table holds nothing that has ended.
+    pub(super) fn repair(&mut self, now: Instant) -> Result<(), BackendError> {
+        self.behind = true;
+        self.backend.ensure(&self.wan_rules())?;
+        let installed = self.backend.list()?;
+        let mut changes = difference(&self.table, installed, now);
+        loop {
+            let batch: Vec<_> = changes.by_ref().take(RESYNC_BATCH).collect();
+            if batch.is_empty() {
+                break;
+            }
+            self.backend.apply(&batch, now)?;
+        }
+        self.behind = false;
+        Ok(())
+    }
+
+    /// Puts those of `found` into the table that may be there, the oldest first, and names them.
+    fn admit(&mut self, mut found: Vec<Mapping>, now: Instant) -> Vec<Id> {
+        found.sort_by_key(|mapping| mapping.id);
+        let mut known = BTreeSet::new();
+        let (mut named, mut nameless) = (Vec::new(), Vec::new());
+        for mapping in found {
+            let id = mapping.id;
+            let usable = (1..=ADOPTED_ID_MAX).contains(&id.0);
+            match usable && self.table.get(id).is_none() && known.insert(id) {
+                true => named.push(mapping),
+                false => nameless.push(mapping),
+            }
+        }
+        let mut admitted = Vec::new();
+        for mapping in named {
+            if self.is_admissible(&mapping, now) {
+                admitted.push(mapping.id);
+                self.put(mapping);
+            }
+        }
+        // Only now is it known which ids are free.
+        for mut mapping in nameless {
+            if self.is_admissible(&mapping, now) {
+                mapping.id = self.table.fresh_id();
+                admitted.push(mapping.id);
+                self.put(mapping);
+            }
+        }
+        admitted
+    }
+
+    fn is_admissible(&self, mapping: &Mapping, now: Instant) -> bool {
+        let External { protocol, port, .. } = mapping.external;
+        let host = mapping.internal.ip();
+        let limits = self.policy.limits;
+        mapping.internal.port() != 0
+            && mapping.expires.is_none_or(|end| end > now)
+            && self.policy.permits(protocol, port, mapping.internal, false).is_ok()
+            && self.table.len() < usize::from(limits.mappings)
+            && self.table.count_of(*host) < usize::from(limits.mappings_per_host)
+            && self.table.find(&mapping.external).is_none()
+            && self.table.at_port(protocol, port).all(|other| other.internal.ip() == host)
+    }
+}
+
+/// The mapping that an element was made for. Gates and reverses have none of their own.
+pub(crate) fn mapping_of(found: Installed, now: Instant) -> Option<Mapping> {
+    let enabled = matches!(found.rule, Rule::Forward { .. });
+    let (Rule::Forward { protocol, port, remote, internal, note }
+    | Rule::Held { protocol, port, remote, internal, note }) = found.rule
+    else {
+        return None;
+    };
+    let Note { id, origin, description } = note;
+    Some(Mapping {
+        id,
+        external: External { protocol, port, remote },
+        internal,
+        expires: found.remaining.and_then(|left| now.checked_add(left)),
+        enabled,
+        origin,
+        description: clean_description(&description),
+    })
+}

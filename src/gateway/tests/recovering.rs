@@ -1,0 +1,235 @@
+//! Networks and rules that change, crashes, restarts, and a kernel that others edit.
+
+use super::*;
+use crate::gateway::{ExternalState, Reason, RESYNC_BATCH};
+use crate::netfilter::memory::Kept;
+use crate::netfilter::{Note, WAN_ADDRESSES_MAX};
+
+/// Another run over the same kernel: nothing is known yet.
+fn after_a_crash(lab: &mut Lab) -> Gateway<Memory> {
+    let mut gateway = Gateway::new(std::mem::take(lab.gateway.backend()), Policy::default(), 1);
+    gateway.set_lans(lab.gateway.lans().to_vec());
+    gateway
+}
+
+/// A mapping's own element, as somebody else might have put it.
+fn element(id: u64, port: u16, internal: &str) -> Element {
+    let note = Note { id: Id(id), origin: Origin::Upnp, description: "x".into() };
+    let internal = internal.parse().unwrap();
+    Element {
+        rule: Rule::Forward { protocol: TCP, port, remote: None, internal, note },
+        expires: None,
+    }
+}
+
+fn put(memory: &mut Memory, element: Element) {
+    memory.elements_mut().insert(element.rule.slot(), Kept { element, connections: 0 });
+}
+
+#[test]
+fn the_kernels_wan_follows_the_device_and_is_told_once_299() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    lab.events();
+    let mappings = lab.kernel();
+    let second = Ipv4Addr::new(203, 0, 113, 9);
+    lab.gateway.set_wan(wan(&[second, PUBLIC, second])).unwrap();
+    assert_eq!(lab.gateway.backend().wan().addresses, [PUBLIC, second]);
+    assert_eq!(lab.gateway.backend().wan().device.as_deref(), Some("wan0"));
+    lab.gateway.set_wan(wan(&[second])).unwrap();
+    assert_eq!(lab.events(), [Event::External(ExternalState::Active(second))]);
+    assert_eq!(lab.kernel(), mappings);
+    let many: Vec<_> = (1..=100).map(|n| Ipv4Addr::new(203, 0, 113, n)).collect();
+    lab.gateway.set_wan(wan(&many)).unwrap();
+    assert_eq!(lab.gateway.backend().wan().addresses, many[..WAN_ADDRESSES_MAX]);
+}
+
+#[test]
+fn the_owners_external_address_stands_in_front_of_the_wans_own() {
+    let front = Ipv4Addr::new(198, 51, 100, 99);
+    let mut lab = Lab::with(Policy { external_ip: Some(front), ..Policy::default() });
+    let inner = Ipv4Addr::new(192, 168, 77, 2);
+    lab.gateway.set_wan(wan(&[inner])).unwrap();
+    assert_eq!(lab.gateway.external(), ExternalState::Active(front));
+    assert_eq!(lab.gateway.backend().wan().addresses, [inner, front]);
+    lab.gateway.set_wan(wan(&[])).unwrap();
+    assert_eq!(lab.gateway.external(), ExternalState::None);
+}
+
+#[test]
+fn a_wan_change_that_the_kernel_refuses_is_a_fact_all_the_same() {
+    let mut lab = Lab::new();
+    lab.gateway.backend().fail_next(1);
+    assert!(lab.gateway.set_wan(wan(&[])).is_err());
+    assert_eq!(lab.gateway.external(), ExternalState::None);
+    assert!(lab.gateway.needs_resync());
+    lab.gateway.resync(lab.now).unwrap();
+    assert!(lab.gateway.backend().wan().addresses.is_empty());
+}
+
+#[test]
+fn mappings_of_a_lan_that_is_gone_stay_until_they_end_300() {
+    let mut lab = Lab::new();
+    lab.open(&ask(GUEST, 3000));
+    lab.gateway.set_lans(vec![lan("br-lan", ROUTER)]);
+    assert_eq!(lab.ports(), [3000]);
+    assert_eq!(lab.add(&ask(GUEST, 3000)), Err(Refusal::Denied));
+}
+
+#[test]
+fn new_rules_end_what_they_deny_and_keep_the_rest_305() {
+    let mut lab = Lab::new();
+    for port in [3000, 3001, 3002, 3003] {
+        lab.open(&ask(ALICE, port));
+    }
+    lab.events();
+    let rows = lab.rows();
+    let policy = Policy {
+        rules: vec![rule(false, 3001..=3001)],
+        reserved: vec![(TCP, 3002)],
+        ..limits(1, 1)
+    };
+    lab.gateway.backend().fail_next(1);
+    assert!(lab.gateway.set_policy(policy.clone(), lab.now).is_err());
+    assert_eq!((lab.rows(), lab.gateway.policy()), (rows.clone(), &Policy::default()));
+    assert_eq!(lab.events(), []);
+    lab.gateway.set_policy(policy.clone(), lab.now).unwrap();
+    assert_eq!((lab.ports(), lab.gateway.policy()), (vec![3000, 3003], &policy));
+    let removed = |m: &Mapping| Event::Removed { mapping: m.clone(), reason: Reason::Policy };
+    assert_eq!(lab.events(), [removed(&rows[1]), removed(&rows[2])]);
+    assert_eq!(lab.slots().len(), 6);
+}
+
+#[test]
+fn after_a_crash_everything_is_read_back_and_nothing_announced_243() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    lab.open(&Request { remote: Some(REMOTE), lease: None, ..ask(ALICE, 3000) });
+    lab.open(&Request { enabled: false, origin: Origin::Pcp, ..ask(BOB, 4000) });
+    lab.open(&Request { lease: Some(secs(5)), ..ask(BOB, 4001) });
+    lab.delete(Asker::Owner, TCP, 4000).unwrap();
+    lab.open(&Request { enabled: false, origin: Origin::Pcp, ..ask(BOB, 4000) });
+    let mut rows = lab.rows();
+    rows.remove(2);
+    // The kernel's clock goes on without a daemon.
+    lab.now += secs(6);
+    lab.gateway.backend().set_now(lab.now);
+    let mut gateway = after_a_crash(&mut lab);
+    assert_eq!(gateway.adopt(lab.now), Ok(3));
+    lab.gateway = gateway;
+    assert_eq!(lab.rows(), rows);
+    assert_eq!(lab.events(), []);
+    lab.gateway.set_wan(wan(&[PUBLIC])).unwrap();
+    assert_eq!(lab.open(&ask(BOB, 5000)).id, Id(6));
+}
+
+#[test]
+fn what_cannot_be_adopted_is_taken_out_of_the_kernel() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    let memory = lab.gateway.backend();
+    for (id, port, internal) in [
+        // The same name twice, no name, and one that leaves no room to count on.
+        (1, 3001, "192.168.1.10:1"),
+        (0, 3002, "192.168.1.10:2"),
+        (u64::MAX, 3003, "192.168.1.10:3"),
+        // Nonsense.
+        (7, 0, "192.168.1.10:4"),
+        (8, 3004, "192.168.1.10:0"),
+    ] {
+        put(memory, element(id, port, internal));
+    }
+    // Another host's share of a port.
+    let mut foreign = element(9, 3000, "192.168.1.11:5");
+    if let Rule::Forward { remote, .. } = &mut foreign.rule {
+        *remote = Some(REMOTE);
+    }
+    put(memory, foreign);
+    lab.gateway = after_a_crash(&mut lab);
+    assert_eq!(lab.gateway.adopt(lab.now), Ok(4));
+    let names: Vec<_> = lab.rows().iter().map(|m| (m.id.0, m.external.port)).collect();
+    assert_eq!(names, [(1, 3000), (2, 3002), (3, 3001), (4, 3003)]);
+    assert_eq!(lab.slots().len(), 12);
+}
+
+#[test]
+fn a_kernel_that_cannot_be_read_is_adopted_later() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    lab.gateway = after_a_crash(&mut lab);
+    lab.gateway.backend().fail_next(1);
+    assert!(lab.gateway.adopt(lab.now).is_err());
+    assert_eq!((lab.gateway.len(), lab.slots().len()), (0, 3));
+    assert_eq!(lab.gateway.adopt(lab.now), Ok(1));
+}
+
+#[test]
+fn saved_mappings_come_back_unless_they_ended_or_somebody_was_faster_243() {
+    let mut before = Lab::new();
+    for port in [3000, 3001, 3002, 3003] {
+        let lease = Some(secs(u64::from(port) - 2990));
+        before.open(&Request { lease, ..ask(ALICE, port) });
+    }
+    let mut saved = before.rows();
+    let mut lab = Lab::with(Policy { rules: vec![rule(false, 3003..=3003)], ..Policy::default() });
+    lab.now = before.now + secs(10);
+    lab.open(&ask(BOB, 3001));
+    lab.events();
+    let bobs = lab.rows().remove(0);
+    assert_eq!(lab.gateway.restore(saved.clone(), lab.now), Ok(1));
+    assert_eq!(lab.rows(), [bobs, saved.swap_remove(2)]);
+    assert_eq!(lab.events(), []);
+    assert_eq!(lab.slots().len(), 6);
+}
+
+#[test]
+fn what_the_kernel_does_not_take_back_is_not_restored() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    let saved = lab.rows();
+    lab.gateway.flush(lab.now).unwrap();
+    lab.gateway.backend().fail_next(1);
+    assert!(lab.gateway.restore(saved.clone(), lab.now).is_err());
+    assert_eq!((lab.rows(), lab.slots()), (vec![], vec![]));
+    assert_eq!(lab.gateway.restore(saved.clone(), lab.now), Ok(1));
+    assert_eq!(lab.rows(), saved);
+}
+
+#[test]
+fn a_resync_puts_back_what_others_changed_and_leaves_the_rest_alone_301() {
+    let mut lab = Lab::new();
+    for port in [3000, 3001, 3002] {
+        lab.open(&ask(ALICE, port));
+    }
+    let good = lab.kernel();
+    let changes = lab.gateway.backend().changes();
+    lab.gateway.resync(lab.now).unwrap();
+    assert_eq!(lab.gateway.backend().changes(), changes);
+
+    let (later, sooner) = (lab.now + secs(3603), lab.now + secs(3599));
+    let elements = lab.gateway.backend().elements_mut();
+    elements.remove(&Slot::Gate(TCP, 3000));
+    elements.get_mut(&Slot::Gate(TCP, 3001)).unwrap().element.expires = Some(later);
+    elements.get_mut(&Slot::Gate(TCP, 3002)).unwrap().element.expires = Some(sooner);
+    put(lab.gateway.backend(), element(3, 3002, "192.168.1.11:22"));
+    put(lab.gateway.backend(), element(99, 9999, "192.168.1.11:22"));
+    lab.gateway.resync(lab.now).unwrap();
+    assert_eq!(lab.gateway.backend().changes(), changes + 4);
+    let mut close_enough = good.clone();
+    close_enough[2].expires = Some(sooner);
+    assert_eq!(lab.kernel(), close_enough);
+}
+
+#[test]
+fn a_large_resync_is_made_in_bounded_batches() {
+    let mut lab = Lab::new();
+    for port in 2000..3000 {
+        lab.open(&ask(ALICE, port));
+    }
+    let good = lab.kernel();
+    lab.gateway.backend().elements_mut().clear();
+    let applies = lab.gateway.backend().applies();
+    lab.gateway.resync(lab.now).unwrap();
+    assert_eq!(lab.kernel(), good);
+    assert_eq!(lab.gateway.backend().applies() - applies, 3000usize.div_ceil(RESYNC_BATCH));
+}

@@ -1,0 +1,178 @@
+//! Making and refreshing: what is refused.
+
+use super::*;
+use crate::gateway::ExternalState;
+use crate::netfilter::BackendError;
+
+#[test]
+fn another_clients_port_is_a_conflict_whatever_the_remote_host_and_origin_113_238() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    for origin in Origin::ALL {
+        for remote in [None, Some(REMOTE)] {
+            let request = Request { origin, remote, ..ask(BOB, 3000) };
+            assert_eq!(lab.add(&request), Err(Refusal::Conflict));
+        }
+    }
+    assert_eq!(lab.gateway.len(), 1);
+}
+
+#[test]
+fn in_secure_mode_a_host_maps_to_itself_only_131_257() {
+    let mut lab = Lab::new();
+    let request = Request { internal: SocketAddrV4::new(BOB, 3000), ..ask(ALICE, 3000) };
+    assert_eq!(lab.add(&request), Err(Refusal::NotOwner));
+
+    let mut lab = Lab::with(Policy { secure_mode: false, ..Policy::default() });
+    lab.open(&request);
+    // No bridge to another network (300).
+    let across = Request { internal: SocketAddrV4::new(GUEST, 3001), ..ask(ALICE, 3001) };
+    assert_eq!(lab.add(&across), Err(Refusal::InvalidTarget));
+}
+
+#[test]
+fn only_hosts_of_the_lan_can_be_targets_133() {
+    let mut lab = Lab::with(Policy { secure_mode: false, ..Policy::default() });
+    let targets = [
+        "192.168.1.1",
+        "192.168.2.1",
+        "192.168.1.0",
+        "192.168.1.255",
+        "127.0.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "203.0.113.1",
+        "8.8.8.8",
+        "192.168.3.1",
+    ];
+    for target in targets {
+        let internal = SocketAddrV4::new(target.parse().unwrap(), 3000);
+        let request = Request { internal, ..ask(ALICE, 3000) };
+        assert_eq!(lab.add(&request), Err(Refusal::InvalidTarget), "{target}");
+    }
+    let request = Request { internal: SocketAddrV4::new(ALICE, 0), ..ask(ALICE, 3000) };
+    assert_eq!(lab.add(&request), Err(Refusal::InvalidTarget));
+    lab.open(&ask(GUEST, 3000));
+}
+
+#[test]
+fn who_is_on_no_lan_gets_nothing_256() {
+    let mut lab = Lab::new();
+    for client in [PUBLIC, Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 8, 0, 2)] {
+        assert_eq!(lab.add(&ask(client, 3000)), Err(Refusal::Denied));
+    }
+}
+
+#[test]
+fn the_owners_rules_decide_by_the_first_match_273() {
+    let rules = vec![rule(true, 5000..=5010), rule(false, 0..=65535)];
+    let mut lab = Lab::with(Policy { rules, ..Policy::default() });
+    lab.open(&ask(ALICE, 5010));
+    assert_eq!(lab.add(&ask(ALICE, 5011)), Err(Refusal::Denied));
+    let zero = Request { port: Port::Exactly(0), ..ask(ALICE, 3000) };
+    assert_eq!(lab.add(&zero), Err(Refusal::Denied));
+    let granted = lab.add(&any(ALICE, 9000, 4000)).unwrap();
+    assert!((5000..5010).contains(&granted.port));
+}
+
+#[test]
+fn low_ports_need_a_rule_that_allows_them_when_the_protocol_says_so_132() {
+    let mut lab = Lab::new();
+    let high = |request| Request { high_ports_only: true, ..request };
+    lab.open(&ask(ALICE, 443));
+    assert_eq!(lab.add(&high(ask(ALICE, 80))), Err(Refusal::Denied));
+    let to_low = Request { internal: SocketAddrV4::new(ALICE, 80), ..high(ask(ALICE, 8080)) };
+    assert_eq!(lab.add(&to_low), Err(Refusal::Denied));
+    let rules = vec![rule(true, 80..=8080)];
+    lab.gateway.set_policy(Policy { rules, ..Policy::default() }, lab.now).unwrap();
+    lab.open(&high(ask(ALICE, 80)));
+    lab.open(&to_low);
+}
+
+#[test]
+fn the_routers_own_ports_are_reserved_129() {
+    let mut lab = Lab::with(Policy { reserved: vec![(TCP, 5000)], ..Policy::default() });
+    assert_eq!(lab.add(&ask(ALICE, 5000)), Err(Refusal::Reserved));
+    lab.open(&Request { protocol: UDP, ..ask(ALICE, 5000) });
+    assert_ne!(lab.open(&any(ALICE, 5000, 3000)).port, 5000);
+}
+
+#[test]
+fn when_no_port_is_left_that_is_said_137() {
+    let rules = vec![rule(true, 5000..=5002), rule(false, 0..=65535)];
+    let reserved = vec![(TCP, 5001)];
+    let mut lab = Lab::with(Policy { rules, reserved, ..Policy::default() });
+    lab.open(&any(ALICE, 0, 3000));
+    lab.open(&any(BOB, 0, 3000));
+    assert_eq!(lab.add(&any(ALICE, 0, 3001)), Err(Refusal::NoFreePort));
+    let shut = Policy { rules: vec![rule(false, 0..=65535)], ..Policy::default() };
+    assert_eq!(Lab::with(shut).add(&any(ALICE, 0, 3000)), Err(Refusal::Denied));
+}
+
+#[test]
+fn quotas_hold_for_new_mappings_and_never_for_a_refresh_127_266() {
+    let mut lab = Lab::with(limits(3, 2));
+    lab.open(&ask(ALICE, 3000));
+    lab.open(&ask(ALICE, 3001));
+    assert_eq!(lab.add(&ask(ALICE, 3002)), Err(Refusal::QuotaExceeded));
+    lab.open(&ask(BOB, 4000));
+    assert_eq!(lab.add(&ask(BOB, 4001)), Err(Refusal::TableFull));
+    assert!(!lab.add(&ask(ALICE, 3001)).unwrap().new);
+    assert!(!lab.add(&any(ALICE, 3001, 3001)).unwrap().new);
+    // What has ended does not count, even if nobody has noticed yet.
+    lab.now += secs(3600);
+    lab.open(&ask(ALICE, 3002));
+    assert_eq!(lab.ports(), [3002]);
+}
+
+#[test]
+fn without_a_useful_external_address_only_refreshes_pass_110_274() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    let private = Ipv4Addr::new(100, 64, 0, 1);
+    let cases = [
+        (vec![], ExternalState::None, Refusal::NoExternalAddress),
+        (vec![private], ExternalState::Private(private), Refusal::PrivateExternalAddress),
+    ];
+    for (addresses, state, refusal) in cases {
+        lab.gateway.set_wan(wan(&addresses)).unwrap();
+        assert_eq!(lab.gateway.external(), state);
+        assert_eq!(lab.add(&ask(ALICE, 3001)), Err(refusal));
+        assert_eq!(lab.add(&any(ALICE, 0, 3001)), Err(refusal));
+        assert!(!lab.add(&ask(ALICE, 3000)).unwrap().new);
+    }
+    let good = Policy { allow_private_external: true, ..Policy::default() };
+    lab.gateway.set_policy(good, lab.now).unwrap();
+    assert_eq!(lab.gateway.external(), ExternalState::Active(private));
+    lab.open(&ask(ALICE, 3001));
+}
+
+#[test]
+fn what_the_kernel_refuses_does_not_exist() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    let before = (lab.rows(), lab.kernel(), lab.gateway.system_update_id(), vec![]);
+    lab.events();
+    let refresh = Request { internal: SocketAddrV4::new(ALICE, 1), ..ask(ALICE, 3000) };
+    for request in [ask(ALICE, 3001), any(BOB, 0, 1), refresh] {
+        lab.gateway.backend().fail_next(1);
+        assert_eq!(lab.add(&request), Err(Refusal::Backend));
+        assert_eq!(lab.state(), before);
+    }
+    assert!(!lab.gateway.needs_resync());
+}
+
+#[test]
+fn a_kernel_that_stays_out_of_step_is_a_refusal() {
+    let mut lab = Lab::new();
+    let out = || BackendError::OutOfStep("told".into());
+    lab.gateway.backend().fail_with(out());
+    lab.open(&ask(ALICE, 3000));
+    lab.gateway.backend().fail_with(out());
+    lab.gateway.backend().fail_with(out());
+    assert_eq!(lab.add(&ask(ALICE, 3001)), Err(Refusal::Backend));
+    assert!(lab.gateway.needs_resync());
+    lab.open(&ask(ALICE, 3001));
+    assert!(!lab.gateway.needs_resync());
+}

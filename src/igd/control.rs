@@ -1,0 +1,122 @@
+//! A control request from header to reply (UDA 1.1 §3.2; UDA 1.0 §3.2.1 M-POST, §3.3 query).
+
+use super::action::{check, Action, Arg, Call, Reply};
+use super::codes::Code;
+use super::identity::Face;
+use super::tree::Service;
+use super::{actions, wan_ip, Context};
+use crate::netfilter::Backend;
+use crate::proto::http;
+use crate::proto::soap::{self, Invocation, Target};
+
+/// The one action that every service has.
+const QUERY: &str = "QueryStateVariable";
+
+/// Answers a POST or M-POST to a service's control URL.
+///
+/// 400 without a readable SOAPACTION or body; 403 for a request that a web page sent, which no
+/// control point is; 500 with a fault for what the service refuses.
+pub(super) fn respond<B: Backend + 'static>(
+    ctx: &mut Context<'_, B>,
+    face: Face,
+    service: Service,
+    request: &http::Request<'_>,
+    body: &[u8],
+) -> http::Response {
+    if ["origin", "sec-fetch-site"].iter().any(|name| request.header(name).is_some()) {
+        return http::Response::new(403);
+    }
+    let header = match request.method {
+        http::Method::MPost => request
+            .header("man")
+            .and_then(soap::m_post_header)
+            .and_then(|name| request.header(&name)),
+        _ => request.header("soapaction"),
+    };
+    let Some(target) = header.and_then(Target::parse) else {
+        return http::Response::new(400);
+    };
+    let result = match Invocation::parse(body) {
+        Ok(invocation) => invoke(ctx, face, service, target, &invocation),
+        Err(soap::Error::TooLong) => Err(Code::TooLong),
+        Err(soap::Error::Malformed) => return http::Response::new(400),
+    };
+    let (status, body) = match result {
+        Ok(body) => (200, body),
+        Err(code) => (500, soap::fault(code.number(), code.text())),
+    };
+    http::Response::new(status).header("EXT", "").body(soap::CONTENT_TYPE, body)
+}
+
+fn invoke<B: Backend + 'static>(
+    ctx: &mut Context<'_, B>,
+    face: Face,
+    service: Service,
+    target: Target<'_>,
+    invocation: &Invocation,
+) -> Result<Vec<u8>, Code> {
+    let declared = invocation.service.as_deref().unwrap_or(target.service);
+    if invocation.action != target.action || declared != target.service {
+        return Err(Code::InvalidAction);
+    }
+    // What has ended but is still to be dropped must not be seen.
+    ctx.gateway.handle_timeout(ctx.now);
+    let arguments = &invocation.arguments;
+    if target == (Target { service: soap::CONTROL, action: QUERY }) {
+        return query(ctx, face, service, target, arguments);
+    }
+    let version = service.asked(face, target.service).ok_or(Code::InvalidAction)?;
+    let action = actions::<B>(service, version)
+        .find(|action| action.name == target.action)
+        .ok_or(Code::InvalidAction)?;
+    check(action.args, arguments)?;
+    run(action, target, Call { ctx, face, version, arguments })
+}
+
+fn run<B: Backend + 'static>(
+    action: &Action<B>,
+    target: Target<'_>,
+    mut call: Call<'_, '_, B>,
+) -> Result<Vec<u8>, Code> {
+    let mut reply = Reply::new(target, action.args);
+    (action.run)(&mut call, &mut reply)?;
+    Ok(reply.finish())
+}
+
+/// QueryStateVariable: variables that have one value of their own. `InvalidVar` for the others,
+/// which only describe arguments or the entries of the mapping table.
+fn query<B: Backend + 'static>(
+    ctx: &mut Context<'_, B>,
+    face: Face,
+    service: Service,
+    target: Target<'_>,
+    arguments: &[(String, String)],
+) -> Result<Vec<u8>, Code> {
+    const ARGS: &[Arg] = &[Arg::In("varName", ""), Arg::Out("return", "")];
+    check(ARGS, arguments)?;
+    let version = service.version(face);
+    let mut call = Call { ctx, face, version, arguments };
+    let name = call.text("varName");
+    let mut reply = Reply::new(target, ARGS);
+    if let Some(number) = wan_ip::count(&call, service, name) {
+        reply.number(number);
+        return Ok(reply.finish());
+    }
+    // Any other variable is what an action without `in` arguments reads out.
+    for action in actions::<B>(service, version) {
+        let argument = action.args.iter().find_map(|arg| match *arg {
+            Arg::Out(argument, related) if related == name => Some(argument),
+            _ => None,
+        });
+        let needs_nothing = action.args.iter().all(|arg| matches!(arg, Arg::Out(..)));
+        if let (Some(argument), true) = (argument, needs_nothing) {
+            let mut read = Reply::new(target, action.args);
+            (action.run)(&mut call, &mut read)?;
+            let read = Invocation::parse(&read.finish()).map_err(|_| Code::ActionFailed)?;
+            let value = read.arguments.iter().find(|(name, _)| name == argument);
+            reply.text(value.map_or("", |(_, value)| value));
+            return Ok(reply.finish());
+        }
+    }
+    Err(Code::InvalidVar)
+}

@@ -1,0 +1,167 @@
+//! The Internet Gateway Device: descriptions and SOAP control over a [`Gateway`].
+//!
+//! Two device trees are served side by side (see [`Face`]). Requests come in parsed by
+//! [`http`](crate::proto::http); whatever they hold, the answer is a response, never a panic, and
+//! nothing has changed unless it says success.
+
+mod action;
+mod codes;
+mod control;
+mod description;
+mod identity;
+mod layer3_forwarding;
+mod scpd;
+pub mod tree;
+mod wan_common;
+mod wan_ip;
+
+pub use identity::{Face, Identity, MODEL_MAX, NAME_MAX, URL_MAX};
+
+use crate::gateway::{ExternalState, Gateway};
+use crate::netfilter::Backend;
+use crate::proto::{http, soap};
+use action::{Action, Variable};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+use tree::{Leaf, Place, Service};
+
+/// Longest `Accept-Language` tag echoed, in bytes.
+pub const LANGUAGE_MAX: usize = 35;
+
+/// What the WAN device has carried since it is there. UPnP reports them modulo 2^32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes sent to the WAN.
+    pub bytes_sent: u64,
+    /// Bytes received from the WAN.
+    pub bytes_received: u64,
+    /// Packets sent to the WAN.
+    pub packets_sent: u64,
+    /// Packets received from the WAN.
+    pub packets_received: u64,
+}
+
+/// The WAN link as it is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Whether there is a carrier.
+    pub up: bool,
+    /// Upstream rate in bit/s, 0 if unknown.
+    pub upstream_bps: u32,
+    /// Downstream rate in bit/s, 0 if unknown.
+    pub downstream_bps: u32,
+    /// What GetStatusInfo reports, in whole seconds.
+    pub uptime: Duration,
+}
+
+/// The world a request is answered in.
+pub struct Context<'a, B: Backend> {
+    /// The lease table.
+    pub gateway: &'a mut Gateway<B>,
+    /// What the description says.
+    pub identity: &'a Identity,
+    /// The WAN link.
+    pub link: Link,
+    /// Reads the WAN device's counters; called only when they are asked for.
+    pub counters: &'a dyn Fn() -> Counters,
+    /// The request's source. A host that asks over IPv6 can only read, unless the caller has
+    /// found its IPv4 address (same MAC in the neighbour table) and puts that here.
+    pub client: IpAddr,
+    /// Now.
+    pub now: Instant,
+}
+
+impl<B: Backend> Context<'_, B> {
+    /// Whether the connection counts as `Connected`: the link is up and has an address. A private
+    /// address is a connection too; that nothing can be mapped then shows in an empty
+    /// ExternalIPAddress, which clients check next.
+    fn connected(&self) -> bool {
+        self.link.up && self.gateway.external() != ExternalState::None
+    }
+}
+
+/// Answers a request. HEAD gets the body of GET: the writer leaves it out.
+pub fn respond<B: Backend + 'static>(
+    ctx: &mut Context<'_, B>,
+    request: &http::Request<'_>,
+    body: &[u8],
+) -> http::Response {
+    use http::Method::{Get, Head, MPost, Post};
+    let Some(place) = tree::find(request.path) else {
+        return http::Response::new(404);
+    };
+    match (place, request.method) {
+        (Place::Description(face), Get | Head) => {
+            document(request, description::write(ctx.identity, face))
+        }
+        (Place::Service(face, service, Leaf::Scpd), Get | Head) => {
+            document(request, service_description::<B>(service, face))
+        }
+        (Place::Service(face, service, Leaf::Control), Post | MPost) => {
+            control::respond(ctx, face, service, request, body)
+        }
+        (place, _) => http::Response::new(405).header("Allow", allowed(place)),
+    }
+}
+
+/// Everything that is described, for `CONFIGID.UPNP.ORG`: it changes when any description does.
+/// The service descriptions are fixed within a version of the program.
+pub fn described(id: &Identity) -> String {
+    let [first, second] = Face::ALL.map(|face| description::write(id, face));
+    [&first, &second, env!("CARGO_PKG_VERSION")].concat()
+}
+
+/// The methods of a place.
+const fn allowed(place: Place) -> &'static str {
+    match place {
+        Place::Description(_) | Place::Service(_, _, Leaf::Scpd) => "GET, HEAD",
+        Place::Service(_, _, Leaf::Control) => "POST, M-POST",
+        // Nobody can subscribe yet.
+        Place::Service(_, _, Leaf::Event) => "",
+    }
+}
+
+fn document(request: &http::Request<'_>, text: String) -> http::Response {
+    let response = http::Response::new(200).body(soap::CONTENT_TYPE, text);
+    match request.header("accept-language").and_then(first_language) {
+        Some(language) => response.header("Content-Language", language),
+        None => response,
+    }
+}
+
+/// The first tag of an `Accept-Language`. Our words are names, the same in every language.
+fn first_language(header: &str) -> Option<&str> {
+    let tag = header.split([',', ';']).next()?.trim();
+    let is_tag = tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    (is_tag && !tag.is_empty() && tag.len() <= LANGUAGE_MAX).then_some(tag)
+}
+
+fn service_description<B: Backend + 'static>(service: Service, face: Face) -> String {
+    scpd::write(actions::<B>(service, service.version(face)), variables(service, face))
+}
+
+/// The actions of a service in one version.
+fn actions<B: Backend + 'static>(
+    service: Service,
+    version: Face,
+) -> impl Iterator<Item = &'static Action<B>> {
+    let (base, more): (&[Action<B>], &[Action<B>]) = match service {
+        Service::Layer3Forwarding => (layer3_forwarding::actions(), &[]),
+        Service::WanCommon => (wan_common::actions(), &[]),
+        Service::WanIp => (wan_ip::actions(), wan_ip::actions_of(version)),
+    };
+    base.iter().chain(more)
+}
+
+/// The state variables of a service on one face.
+fn variables(service: Service, face: Face) -> impl Iterator<Item = &'static Variable> {
+    let (base, more): (&[Variable], &[Variable]) = match service {
+        Service::Layer3Forwarding => (layer3_forwarding::VARIABLES, &[]),
+        Service::WanCommon => (wan_common::VARIABLES, &[]),
+        Service::WanIp => (wan_ip::VARIABLES, wan_ip::variables_of(face)),
+    };
+    base.iter().chain(more)
+}
+
+#[cfg(test)]
+mod tests;

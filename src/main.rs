@@ -1,0 +1,119 @@
+//! The `postern` command.
+
+mod args;
+mod log;
+
+use args::{Args, Command};
+use postern::config;
+use postern::daemon::{self, ctl, Failure};
+use postern::netfilter::nft::Nft;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// sysexits.h's EX_CONFIG: the configuration must be mended.
+const CONFIG: u8 = 78;
+/// sysexits.h's EX_USAGE: the command line must be mended.
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let args: Args = argh::from_env();
+    if args.version {
+        return print(concat!("postern ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+    match args.command {
+        Some(Command::Run(run)) => serve(run),
+        Some(Command::Check(check)) => report(&check.config),
+        Some(Command::Status(status)) => {
+            let question = if status.json { "status json" } else { "status" };
+            answer(ctl::ask(Path::new(&status.state), question), &status.state)
+        }
+        Some(Command::List(list)) => {
+            let question = if list.json { "list json" } else { "list" };
+            match ctl::ask(Path::new(&list.state), question) {
+                Err(None) => list_from_kernel(list.json, &list.state),
+                answered => answer(answered, &list.state),
+            }
+        }
+        Some(Command::Delete(delete)) => {
+            let question = match (delete.id, delete.all) {
+                (Some(id), false) => format!("delete {id}"),
+                (None, true) => "delete all".to_owned(),
+                _ => return fail(USAGE, "delete wants the id that list shows, or --all"),
+            };
+            answer(ctl::ask(Path::new(&delete.state), &question), &delete.state)
+        }
+        None => {
+            fail(USAGE, "say what to do: run, check, status, list or delete; --help tells more")
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    // A reader that has gone away (`postern list | head`) is no failure of ours.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn fail(code: u8, why: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "postern: {why}");
+    ExitCode::from(code)
+}
+
+fn answer(answered: Result<String, Option<String>>, state: &str) -> ExitCode {
+    match answered {
+        Ok(text) => print(&text),
+        Err(Some(why)) => fail(1, &why),
+        Err(None) => fail(1, &format!("no daemon answers in {state}: is it running?")),
+    }
+}
+
+fn serve(run: args::Run) -> ExitCode {
+    let level = if run.verbose { ::log::LevelFilter::Debug } else { ::log::LevelFilter::Info };
+    log::start(level);
+    let options = daemon::Options {
+        config: PathBuf::from(run.config),
+        external: run.external,
+        internal: run.internal,
+        state: PathBuf::from(run.state),
+        verbose: run.verbose,
+    };
+    match daemon::run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            ::log::error!("{failure}");
+            ExitCode::from(match failure {
+                Failure::Config(_) => CONFIG,
+                Failure::System(_) => 1,
+            })
+        }
+    }
+}
+
+fn report(name: &str) -> ExitCode {
+    let text = match std::fs::read(name) {
+        Ok(text) => text,
+        Err(e) => return fail(CONFIG, &format!("{name}: cannot be read: {e}")),
+    };
+    let (lines, good) = config::check(name, &text);
+    for line in lines {
+        print(&format!("{line}\n"));
+    }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(CONFIG)
+    }
+}
+
+/// Without the daemon, the kernel still knows every mapping.
+fn list_from_kernel(json: bool, state: &str) -> ExitCode {
+    let _ = writeln!(
+        std::io::stderr(),
+        "postern: no daemon answers in {state}: this is what the kernel holds"
+    );
+    match Nft::open_existing().and_then(|nft| daemon::ctl::from_kernel(nft, json)) {
+        Ok(text) => print(&text),
+        Err(e) => fail(1, &e.to_string()),
+    }
+}

@@ -1,0 +1,232 @@
+//! Elements ↔ netlink: keys, data, time, userdata and counters of the sets that hold mappings.
+//!
+//! Pure. A key is a row of fields, each padded to four bytes, addresses and ports in network
+//! order; a map whose data is one field keeps it unpadded. Reading never panics on any bytes.
+
+use crate::gateway::mapping::Protocol;
+use crate::netfilter::ruleset::TABLE;
+use crate::netfilter::userdata::{read_note, write_note};
+use crate::netfilter::{Installed, Note, Rule, Slot};
+use crate::netlink::nfnl::{self, attribute as a, message as m};
+use crate::netlink::wire::{self, be16, be64, Attributes, Message, Writer};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+/// The sets that hold mappings, in the order they are read back.
+pub const SETS: [&str; 5] = ["w0_ext", "w0_any", "w0_rh", "w0_off", "w0_rev"];
+
+/// Longest time the kernel is given, in milliseconds: 2³² − 1 seconds.
+const TIMEOUT_MAX_MS: u64 = u32::MAX as u64 * 1000;
+
+/// What an element has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Connections: the first packet of each.
+    pub packets: u64,
+    /// The bytes of those packets.
+    pub bytes: u64,
+}
+
+/// The set that a slot is in.
+pub fn set(slot: &Slot) -> &'static str {
+    match slot {
+        Slot::Gate(..) => "w0_ext",
+        Slot::Forward(_, _, None) => "w0_any",
+        Slot::Forward(_, _, Some(_)) => "w0_rh",
+        Slot::Held(..) => "w0_off",
+        Slot::Reverse(..) => "w0_rev",
+    }
+}
+
+/// A key's bytes.
+pub fn key(slot: &Slot) -> Vec<u8> {
+    let (address, protocol, port) = match *slot {
+        Slot::Gate(protocol, port) | Slot::Forward(protocol, port, None) => (None, protocol, port),
+        Slot::Forward(protocol, port, remote) => (remote, protocol, port),
+        Slot::Held(protocol, port, remote) => {
+            (Some(remote.unwrap_or(Ipv4Addr::UNSPECIFIED)), protocol, port)
+        }
+        Slot::Reverse(protocol, internal) => (Some(*internal.ip()), protocol, internal.port()),
+    };
+    let mut key = Vec::with_capacity(12);
+    if let Some(address) = address {
+        key.extend_from_slice(&address.octets());
+    }
+    key.extend_from_slice(&[protocol.number(), 0, 0, 0]);
+    key.extend_from_slice(&port.to_be_bytes());
+    key.extend_from_slice(&[0; 2]);
+    key
+}
+
+/// Time left as the kernel is told it: at least one millisecond, for 0 would mean for ever.
+pub fn milliseconds(remaining: Duration) -> u64 {
+    u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX).clamp(1, TIMEOUT_MAX_MS)
+}
+
+/// Writes the message that adds an element; it fails if its key is there. Returns its number.
+pub fn add(writer: &mut Writer, rule: &Rule, remaining: Option<Duration>, count: Count) -> u32 {
+    let slot = rule.slot();
+    message(writer, m::NEW_ELEMENT, wire::CREATE | wire::EXCLUSIVE, &slot, |w| {
+        if let Some(remaining) = remaining {
+            w.be64(a::ELEMENT_TIMEOUT, milliseconds(remaining));
+        }
+        w.nest(a::ELEMENT_KEY, |w| w.bytes(a::DATA_VALUE, &key(&slot)));
+        match rule {
+            Rule::Gate { .. } => {}
+            Rule::Forward { internal, note, .. } => {
+                destination(w, *internal);
+                if count != Count::default() {
+                    w.nest(a::ELEMENT_EXPRESSION, |w| counter(w, count));
+                }
+                w.bytes(a::ELEMENT_USERDATA, &write_note(note));
+            }
+            Rule::Held { internal, note, .. } => {
+                destination(w, *internal);
+                w.bytes(a::ELEMENT_USERDATA, &write_note(note));
+            }
+            Rule::Reverse { port, .. } => {
+                w.nest(a::ELEMENT_DATA, |w| w.bytes(a::DATA_VALUE, &port.to_be_bytes()));
+            }
+        }
+    })
+}
+
+/// Writes the message that deletes an element. Returns its number.
+pub fn delete(writer: &mut Writer, slot: &Slot) -> u32 {
+    message(writer, m::DEL_ELEMENT, 0, slot, |w| {
+        w.nest(a::ELEMENT_KEY, |w| w.bytes(a::DATA_VALUE, &key(slot)));
+    })
+}
+
+/// Writes the request for one element.
+pub fn get(writer: &mut Writer, slot: &Slot) {
+    message(writer, m::GET_ELEMENT, wire::ACK, slot, |w| {
+        w.nest(a::ELEMENT_KEY, |w| w.bytes(a::DATA_VALUE, &key(slot)));
+    });
+}
+
+/// Writes the request for all elements of a set.
+pub fn dump(writer: &mut Writer, set: &str) {
+    nfnl::message(writer, m::GET_ELEMENT, wire::DUMP);
+    writer.text(a::LIST_TABLE, TABLE);
+    writer.text(a::LIST_SET, set);
+}
+
+/// A counter expression.
+pub fn counter(writer: &mut Writer, count: Count) {
+    writer.text(a::EXPRESSION_NAME, "counter");
+    writer.nest(a::EXPRESSION_DATA, |w| {
+        w.be64(a::COUNTER_BYTES, count.bytes);
+        w.be64(a::COUNTER_PACKETS, count.packets);
+    });
+}
+
+fn message(
+    writer: &mut Writer,
+    number: u8,
+    flags: u16,
+    slot: &Slot,
+    item: impl FnOnce(&mut Writer),
+) -> u32 {
+    let sequence = nfnl::message(writer, number, flags);
+    writer.text(a::LIST_TABLE, TABLE);
+    writer.text(a::LIST_SET, set(slot));
+    writer.nest(a::LIST_ELEMENTS, |w| w.nest(a::LIST_ITEM, item));
+    sequence
+}
+
+fn destination(writer: &mut Writer, to: SocketAddrV4) {
+    let mut data = [0; 8];
+    data[..4].copy_from_slice(&to.ip().octets());
+    data[4..6].copy_from_slice(&to.port().to_be_bytes());
+    writer.nest(a::ELEMENT_DATA, |w| w.bytes(a::DATA_VALUE, &data));
+}
+
+/// The items of a message that lists elements.
+pub fn items<'a>(message: &Message<'a>) -> impl Iterator<Item = Attributes<'a>> {
+    let list = message.attributes(nfnl::HEADER_LEN).nest(a::LIST_ELEMENTS);
+    list.filter(|(kind, _)| *kind == a::LIST_ITEM).map(|(_, item)| Attributes(item))
+}
+
+/// The key's bytes of one item.
+pub fn item_key<'a>(item: &Attributes<'a>) -> Option<&'a [u8]> {
+    item.nest(a::ELEMENT_KEY).find(a::DATA_VALUE)
+}
+
+/// What one item has counted.
+pub fn item_count(item: &Attributes<'_>) -> Count {
+    let mut expression = item.nest(a::ELEMENT_EXPRESSION);
+    if expression.find(a::EXPRESSION_NAME).is_none() {
+        expression = item.nest(a::ELEMENT_EXPRESSIONS).nest(a::LIST_ITEM);
+    }
+    let data = expression.nest(a::EXPRESSION_DATA);
+    let number = |kind| data.find(kind).and_then(be64).unwrap_or(0);
+    Count { packets: number(a::COUNTER_PACKETS), bytes: number(a::COUNTER_BYTES) }
+}
+
+/// One item of a set of [`SETS`] in words, and what it has counted. `None` if it is not what this
+/// daemon would write: another protocol, port 0, or a destination without our note.
+pub fn read(set: &str, item: &Attributes<'_>) -> Option<(Installed, Count)> {
+    let key = item_key(item)?;
+    let rule = match set {
+        "w0_ext" => {
+            let (protocol, port) = endpoint(key)?;
+            Rule::Gate { protocol, port }
+        }
+        "w0_any" => {
+            let (protocol, port) = endpoint(key)?;
+            let (internal, note) = target(item)?;
+            Rule::Forward { protocol, port, remote: None, internal, note }
+        }
+        "w0_rev" => {
+            let (address, key) = address(key)?;
+            let (protocol, port) = endpoint(key)?;
+            let internal = SocketAddrV4::new(address, port);
+            let data = item.nest(a::ELEMENT_DATA).find(a::DATA_VALUE)?;
+            Rule::Reverse { protocol, internal, port: be16(data)? }
+        }
+        _ => {
+            let (address, key) = address(key)?;
+            let (protocol, port) = endpoint(key)?;
+            let (internal, note) = target(item)?;
+            let remote = (!address.is_unspecified()).then_some(address);
+            match set {
+                "w0_rh" if remote.is_some() => {
+                    Rule::Forward { protocol, port, remote, internal, note }
+                }
+                "w0_off" => Rule::Held { protocol, port, remote, internal, note },
+                _ => return None,
+            }
+        }
+    };
+    let timeout = item.find(a::ELEMENT_TIMEOUT).and_then(be64).filter(|ms| *ms != 0);
+    let left = item.find(a::ELEMENT_EXPIRATION).and_then(be64);
+    let remaining = timeout.map(|timeout| Duration::from_millis(left.unwrap_or(timeout)));
+    let count = match rule {
+        Rule::Forward { .. } => item_count(item),
+        _ => Count::default(),
+    };
+    Some((Installed { rule, remaining, connections: count.packets }, count))
+}
+
+fn address(key: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    let (address, rest) = key.split_first_chunk::<4>()?;
+    Some((Ipv4Addr::from(*address), rest))
+}
+
+fn endpoint(key: &[u8]) -> Option<(Protocol, u16)> {
+    let [protocol, 0, 0, 0, port @ ..] = key else {
+        return None;
+    };
+    let port = be16(port).filter(|port| *port != 0 && key.len() == 8)?;
+    Some((Protocol::from_number(*protocol)?, port))
+}
+
+fn target(item: &Attributes<'_>) -> Option<(SocketAddrV4, Note)> {
+    let (address, port) = address(item.nest(a::ELEMENT_DATA).find(a::DATA_VALUE)?)?;
+    let note = read_note(item.find(a::ELEMENT_USERDATA)?)?;
+    Some((SocketAddrV4::new(address, be16(port)?), note))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! The lower half: what the kernel holds, and the trait through which the gateway changes it.
+//!
+//! One mapping is up to three kernel elements (see [`Rule`]). The gateway computes which elements
+//! must change; a [`Backend`] makes the change in one atomic batch or refuses it whole.
+
+pub mod element;
+pub mod memory;
+pub mod nft;
+pub mod ruleset;
+pub mod userdata;
+
+use crate::gateway::mapping::{Id, Origin, Protocol};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+/// What rides in an element's userdata, so that a mapping can be read back from the kernel alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The mapping's name.
+    pub id: Id,
+    /// Which protocol asked for it.
+    pub origin: Origin,
+    /// The asker's words, at most [`DESCRIPTION_MAX`](crate::gateway::mapping::DESCRIPTION_MAX)
+    /// bytes.
+    pub description: String,
+}
+
+/// One kernel element, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `w0_ext`: packets to this port concern us, and nobody else may leave from it.
+    Gate {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// External port.
+        port: u16,
+    },
+    /// `w0_any` (no remote) or `w0_rh`: where packets to this port go.
+    Forward {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// External port.
+        port: u16,
+        /// The only remote host it applies to.
+        remote: Option<Ipv4Addr>,
+        /// New destination.
+        internal: SocketAddrV4,
+        /// What else is known of the mapping.
+        note: Note,
+    },
+    /// `w0_off`: a disabled mapping. No rule looks here; it is only kept, and ended on time.
+    Held {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// External port.
+        port: u16,
+        /// The only remote host it would apply to.
+        remote: Option<Ipv4Addr>,
+        /// Where packets would go.
+        internal: SocketAddrV4,
+        /// What else is known of the mapping.
+        note: Note,
+    },
+    /// `w0_rev`: packets from this internal endpoint leave from this external port.
+    Reverse {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// Internal endpoint.
+        internal: SocketAddrV4,
+        /// External port.
+        port: u16,
+    },
+}
+
+/// An element's key: what the kernel tells it apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    /// Key of [`Rule::Gate`].
+    Gate(Protocol, u16),
+    /// Key of [`Rule::Forward`].
+    Forward(Protocol, u16, Option<Ipv4Addr>),
+    /// Key of [`Rule::Held`].
+    Held(Protocol, u16, Option<Ipv4Addr>),
+    /// Key of [`Rule::Reverse`].
+    Reverse(Protocol, SocketAddrV4),
+}
+
+impl Rule {
+    /// The element's key.
+    pub fn slot(&self) -> Slot {
+        match *self {
+            Rule::Gate { protocol, port } => Slot::Gate(protocol, port),
+            Rule::Forward { protocol, port, remote, .. } => Slot::Forward(protocol, port, remote),
+            Rule::Held { protocol, port, remote, .. } => Slot::Held(protocol, port, remote),
+            Rule::Reverse { protocol, internal, .. } => Slot::Reverse(protocol, internal),
+        }
+    }
+}
+
+/// A [`Rule`] and its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// What it does.
+    pub rule: Rule,
+    /// When the kernel drops it by itself, or `None` for never.
+    pub expires: Option<Instant>,
+}
+
+/// One step of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new element.
+    Add(Element),
+    /// An element whose key is there already gets a new content or end (delete and add in the
+    /// same batch, the only way that is right on every kernel). Its connection count goes on.
+    Replace(Element),
+    /// The element goes. One that the kernel has ended already is no error.
+    Remove(Slot),
+}
+
+/// An element as the kernel reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// What it does.
+    pub rule: Rule,
+    /// Time left, or `None` for no end.
+    pub remaining: Option<Duration>,
+    /// Connections counted ([`Rule::Forward`] only, else 0).
+    pub connections: u64,
+}
+
+/// The part of the ruleset that follows the WAN: which device, which addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WanRules {
+    /// WAN device name, at most 15 bytes, or `None` while it is unknown.
+    pub device: Option<String>,
+    /// Addresses whose mapped ports are ours, sorted; at most [`WAN_ADDRESSES_MAX`].
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+/// Most WAN addresses served at once.
+pub const WAN_ADDRESSES_MAX: usize = 16;
+
+/// Why a batch was not applied. Nothing of it is in the kernel then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackendError {
+    /// The table, a set or an element is not as the daemon believes: resync, then try again.
+    OutOfStep(String),
+    /// The kernel refuses, or cannot be asked.
+    Failed(String),
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackendError::OutOfStep(text) => write!(f, "the kernel's table is not ours: {text}"),
+            BackendError::Failed(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for BackendError {}
+
+/// What the gateway needs of the kernel.
+pub trait Backend {
+    /// Makes the table exist and its WAN elements equal to `wan`. Elements of mappings that are
+    /// there already stay. Idempotent.
+    fn ensure(&mut self, wan: &WanRules) -> Result<(), BackendError>;
+
+    /// Makes all `changes` in one atomic batch, or none. `now` turns ends into time left.
+    fn apply(&mut self, changes: &[Change], now: Instant) -> Result<(), BackendError>;
+
+    /// Every element of every mapping that has not ended.
+    fn list(&mut self) -> Result<Vec<Installed>, BackendError>;
+
+    /// Connections counted by one element; 0 if it is gone.
+    fn connections(&mut self, slot: &Slot) -> Result<u64, BackendError>;
+
+    /// Removes the table and everything in it. Nothing there is no error.
+    fn remove(&mut self) -> Result<(), BackendError>;
+}

@@ -1,0 +1,169 @@
+//! The table `inet postern`: every set, chain and rule, as one batch.
+//!
+//! Pure. The layout is fixed; mappings and the WAN side are elements of its sets, so no request of
+//! a client ever changes a rule. Listed by `nft list table inet postern` it reads as the files
+//! in `tests/ruleset` do. A packet's way through it:
+//!
+//! - inbound, first packet of a connection: `pre` looks up the destination address (`ext4`), `w0`
+//!   the port (`w0_ext`), sets the signal for the main firewall, and translates by `w0_rh`
+//!   (mappings for one remote host) or `w0_any`;
+//! - outbound: `post` looks up the device (`out4`); `w0_out` lets a mapped endpoint leave from its
+//!   external port (`w0_rev`) and keeps everybody else off mapped ports;
+//! - LAN host to the router's own external address: `pre` as above, then `hairpin`.
+//!
+//! `w0_off` is looked up by no rule: it only keeps disabled mappings until they end. `w0_sel`,
+//! `w0_flt` (filters by remote prefix) and everything `p6` (IPv6 pinholes) is there and empty.
+
+mod rules;
+mod sets;
+mod step;
+mod wan;
+
+pub use rules::RULE_COUNT;
+pub use sets::set_names;
+pub use wan::{device_key, wan_element, WanSet};
+
+use crate::netfilter::userdata::{write_stamp, Stamp};
+use crate::netlink::nfnl::{self, attribute as a, message as m};
+use crate::netlink::wire::{self, Writer};
+
+/// The table's name, in family inet.
+pub const TABLE: &str = "postern";
+/// Version of the layout. A table of another one is replaced, its mappings carried over.
+pub const SCHEMA: u8 = 1;
+/// The conntrack label that marks what may pass the main firewall.
+pub const LABEL: u8 = 127;
+/// The conntrack mark bit that does so where the kernel has no labels, unless configured.
+pub const MARK_DEFAULT: u32 = 0x4000_0000;
+
+/// How the main firewall is told which connections may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Conntrack label [`LABEL`].
+    CtLabel,
+    /// This bit of the conntrack mark.
+    CtMark(u32),
+}
+
+impl Signal {
+    /// `ct-label` or `ct-mark`, as `postern status --json` writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Signal::CtLabel => "ct-label",
+            Signal::CtMark(_) => "ct-mark",
+        }
+    }
+
+    /// What the table's userdata says of it: the mark bit, or 0 for the label.
+    pub const fn mark(self) -> u32 {
+        match self {
+            Signal::CtLabel => 0,
+            Signal::CtMark(bit) => bit,
+        }
+    }
+
+    /// The inverse of [`mark`](Signal::mark).
+    pub const fn from_mark(mark: u32) -> Signal {
+        match mark {
+            0 => Signal::CtLabel,
+            bit => Signal::CtMark(bit),
+        }
+    }
+
+    /// Which conntrack field it is in (`NFT_CT_*`).
+    pub const fn field(self) -> u32 {
+        match self {
+            Signal::CtLabel => step::CT_LABELS,
+            Signal::CtMark(_) => step::CT_MARK,
+        }
+    }
+
+    /// The bit in the field, as the kernel keeps it: in the machine's byte order.
+    pub fn bits(self) -> Vec<u8> {
+        match self {
+            Signal::CtLabel => (1u128 << LABEL).to_ne_bytes().to_vec(),
+            Signal::CtMark(bit) => bit.to_ne_bytes().to_vec(),
+        }
+    }
+}
+
+/// Writes the messages that make the table, its sets, chains and rules; it must not be there.
+pub fn create(writer: &mut Writer, signal: Signal, created: u64) {
+    nfnl::message(writer, m::NEW_TABLE, wire::CREATE | wire::EXCLUSIVE);
+    writer.text(a::TABLE_NAME, TABLE);
+    writer.be32(a::TABLE_FLAGS, 0);
+    let stamp = Stamp { schema: SCHEMA, created, mark: signal.mark() };
+    writer.bytes(a::TABLE_USERDATA, &write_stamp(&stamp));
+    rules::create_chains(writer);
+    let last_set = sets::create(writer);
+    rules::create(writer, signal, last_set);
+}
+
+/// Writes the messages that remove the table whether or not it is there.
+pub fn remove(writer: &mut Writer) {
+    nfnl::message(writer, m::NEW_TABLE, wire::CREATE);
+    writer.text(a::TABLE_NAME, TABLE);
+    nfnl::message(writer, m::DEL_TABLE, 0);
+    writer.text(a::TABLE_NAME, TABLE);
+}
+
+/// Writes a table that holds one rule that sets the signal; returns the rule's number. Sent in a
+/// batch without end it shows whether the kernel can do it, and changes nothing.
+pub fn probe(writer: &mut Writer, signal: Signal) -> u32 {
+    const NAME: &str = "postern_probe";
+    nfnl::message(writer, m::NEW_TABLE, wire::CREATE);
+    writer.text(a::TABLE_NAME, NAME);
+    nfnl::message(writer, m::NEW_CHAIN, wire::CREATE);
+    writer.text(a::CHAIN_TABLE, NAME);
+    writer.text(a::CHAIN_NAME, NAME);
+    let rule = nfnl::message(writer, m::NEW_RULE, wire::CREATE | wire::APPEND | wire::ACK);
+    writer.text(a::RULE_TABLE, NAME);
+    writer.text(a::RULE_CHAIN, NAME);
+    writer.nest(a::RULE_EXPRESSIONS, |w| step::write(w, &step::Step::Mark, signal, 0));
+    rule
+}
+
+#[cfg(test)]
+mod tests {
+    use super::step::Step;
+    use super::*;
+
+    #[test]
+    fn the_label_bit_is_where_the_machine_keeps_the_highest() {
+        let bits = Signal::CtLabel.bits();
+        let last = if cfg!(target_endian = "little") { 15 } else { 0 };
+        assert_eq!((bits.len(), bits[last]), (16, 0x80));
+        assert_eq!(Signal::CtMark(4).bits(), 4u32.to_ne_bytes());
+        for signal in [Signal::CtLabel, Signal::CtMark(MARK_DEFAULT)] {
+            assert_eq!(Signal::from_mark(signal.mark()), signal);
+        }
+    }
+
+    #[test]
+    fn a_device_name_fills_its_key_and_what_is_none_is_refused() {
+        assert_eq!(device_key("pppoe-wan"), Some(*b"pppoe-wan\0\0\0\0\0\0\0"));
+        assert!(device_key("fifteen-letters").is_some());
+        for name in ["", "sixteen-letters-", "a/b", "a b", "a\0"] {
+            assert_eq!(device_key(name), None);
+        }
+    }
+
+    #[test]
+    fn every_set_that_rules_look_up_exists_and_mappings_are_held_in_them() {
+        let names: Vec<&str> = set_names().collect();
+        for (_, pieces) in rules::RULES {
+            for step in pieces.iter().copied().flatten() {
+                if let Step::In(set, _) | Step::NotIn(set, _) | Step::Map(set, ..) = step {
+                    assert!(names.contains(set), "{set}");
+                    assert_ne!(*set, "w0_off", "disabled mappings stay disabled");
+                }
+            }
+        }
+        for set in crate::netfilter::element::SETS {
+            assert!(names.contains(&set));
+        }
+        for set in WanSet::ALL {
+            assert!(names.contains(&set.name()));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The chains and rules.
+
+use crate::netfilter::ruleset::step::{self, Step, Step::*, R};
+use crate::netfilter::ruleset::{sets, Signal, TABLE};
+use crate::netlink::nfnl::{self, attribute as a, message as m};
+use crate::netlink::wire::{self, Writer};
+
+/// Chains in the order they are made; those with a hook name it and their priority.
+const CHAINS: [(&str, Option<(u32, i32)>); 8] = [
+    ("pre", Some((PREROUTING, DSTNAT + 5))),
+    ("w0", None),
+    ("w0_f", None),
+    ("p6", None),
+    ("p6_ok", None),
+    ("post", Some((POSTROUTING, SRCNAT - 5))),
+    ("w0_out", None),
+    ("hairpin", None),
+];
+
+const PREROUTING: u32 = 0;
+const POSTROUTING: u32 = 4;
+/// The main firewall's own redirects come first.
+const DSTNAT: i32 = -100;
+/// Its masquerading comes after us.
+const SRCNAT: i32 = 100;
+const ACCEPT: u32 = 1;
+
+const META_IIFNAME: u32 = 6;
+const META_OIFNAME: u32 = 7;
+const META_NFPROTO: u32 = 15;
+const META_L4PROTO: u32 = 16;
+const NETWORK: u32 = 1;
+const TRANSPORT: u32 = 2;
+const SNAT: u32 = 0;
+const DNAT: u32 = 1;
+const FLAG_PORT_GIVEN: u32 = 0x02;
+const FLAG_FULLY_RANDOM: u32 = 0x10;
+
+const IS_IPV4: [Step; 2] = [Meta(META_NFPROTO, R), Is(R, &[2])];
+const IS_IPV6: [Step; 2] = [Meta(META_NFPROTO, R), Is(R, &[10])];
+const IS_PORTED: [Step; 2] = [Meta(META_L4PROTO, R), TcpOrUdp(R)];
+const SADDR: (u32, u32, u32) = (NETWORK, 12, 4);
+const DADDR: (u32, u32, u32) = (NETWORK, 16, 4);
+const SADDR6: (u32, u32, u32) = (NETWORK, 8, 16);
+const DADDR6: (u32, u32, u32) = (NETWORK, 24, 16);
+const SPORT: (u32, u32, u32) = (TRANSPORT, 0, 2);
+const DPORT: (u32, u32, u32) = (TRANSPORT, 2, 2);
+
+const fn load(to: u32, what: (u32, u32, u32)) -> Step {
+    Load(to, what.0, what.1, what.2)
+}
+
+/// Every rule, in order: its chain and its steps, in pieces.
+pub(super) const RULES: &[(&str, &[&[Step]])] = &[
+    ("pre", &[&IS_IPV4, &[load(R, DADDR), Map("ext4", R, 0)]]),
+    ("pre", &[&IS_IPV6, &[Meta(META_IIFNAME, R), Map("in6", R, 0)]]),
+    ("w0", &[&[Meta(META_L4PROTO, R), load(R + 1, DPORT), NotIn("w0_ext", R), Return]]),
+    ("w0", &[&[Mark]]),
+    ("w0", &[&[Meta(META_L4PROTO, R), load(R + 1, DPORT), In("w0_sel", R), Goto("w0_f")]]),
+    (
+        "w0",
+        &[
+            &IS_PORTED,
+            &IS_IPV4,
+            &[load(R, SADDR), Meta(META_L4PROTO, R + 1), load(R + 2, DPORT)],
+            &[Map("w0_rh", R, R), Nat(DNAT, R, Some(R + 1), 0)],
+        ],
+    ),
+    (
+        "w0",
+        &[
+            &IS_PORTED,
+            &[Meta(META_L4PROTO, R), load(R + 1, DPORT)],
+            &[Map("w0_any", R, R), Nat(DNAT, R, Some(R + 1), 0)],
+        ],
+    ),
+    (
+        "w0_f",
+        &[
+            &IS_PORTED,
+            &IS_IPV4,
+            &[load(R, (NETWORK, 9, 1)), load(R + 1, DPORT), load(R + 2, SADDR), load(R + 3, SPORT)],
+            &[Map("w0_flt", R, R), Nat(DNAT, R, Some(R + 1), 0)],
+        ],
+    ),
+    (
+        "p6",
+        &[
+            &IS_IPV6,
+            &[load(R, DADDR6), Meta(META_L4PROTO, R + 4), load(R + 5, DPORT)],
+            &[In("p6_any", R), Goto("p6_ok")],
+        ],
+    ),
+    (
+        "p6",
+        &[
+            &IS_IPV6,
+            &[load(R, SADDR6), load(R + 4, DADDR6)],
+            &[Meta(META_L4PROTO, R + 8), load(R + 9, DPORT)],
+            &[In("p6_rh", R), Goto("p6_ok")],
+        ],
+    ),
+    (
+        "p6",
+        &[
+            &IS_IPV6,
+            &[load(R, DADDR6), In("p6_sel", R)],
+            &[load(R, DADDR6), load(R + 4, (NETWORK, 6, 1)), load(R + 5, DPORT)],
+            &[load(R + 6, SADDR6), load(R + 10, SPORT), In("p6_flt", R), Goto("p6_ok")],
+        ],
+    ),
+    ("p6_ok", &[&[Mark]]),
+    ("post", &[&IS_IPV4, &[Meta(META_OIFNAME, R), Map("out4", R, 0)]]),
+    ("post", &[&IS_IPV4, &[Marked, Meta(META_IIFNAME, R), NotIn("wanif", R), Goto("hairpin")]]),
+    (
+        "w0_out",
+        &[
+            &IS_PORTED,
+            &IS_IPV4,
+            &[load(R, SADDR), Meta(META_L4PROTO, R + 1), load(R + 2, SPORT)],
+            &[Map("w0_rev", R, R), Masquerade(R, None, FLAG_PORT_GIVEN)],
+        ],
+    ),
+    (
+        "w0_out",
+        &[
+            &IS_PORTED,
+            &[Meta(META_L4PROTO, R), load(R + 1, SPORT), In("w0_ext", R)],
+            &[Put(R, &49152u16.to_be_bytes()), Put(R + 1, &65535u16.to_be_bytes())],
+            &[Masquerade(R, Some(R + 1), FLAG_PORT_GIVEN | FLAG_FULLY_RANDOM)],
+        ],
+    ),
+    (
+        "hairpin",
+        &[
+            &IS_PORTED,
+            &IS_IPV4,
+            &[OriginalDestination(R), Map("self4", R, R)],
+            &[load(R + 4, SADDR), Meta(META_L4PROTO, R + 5), load(R + 6, SPORT)],
+            &[Map("w0_rev", R + 4, R + 4), Nat(SNAT, R, Some(R + 4), FLAG_PORT_GIVEN)],
+        ],
+    ),
+    ("hairpin", &[&[OriginalDestination(R), Map("self4", R, R), Nat(SNAT, R, None, 0)]]),
+];
+
+/// How many rules the table has.
+pub const RULE_COUNT: usize = RULES.len();
+
+/// Writes the messages that make all chains; sets may name them from here on.
+pub(super) fn create_chains(writer: &mut Writer) {
+    for (name, hook) in CHAINS {
+        chain(writer, name, hook);
+    }
+}
+
+/// Writes the messages that make all rules. Anonymous sets get ids after `last_set`.
+pub(super) fn create(writer: &mut Writer, signal: Signal, last_set: u32) {
+    let mut id = last_set;
+    for (chain, pieces) in RULES {
+        let steps = || pieces.iter().copied().flatten();
+        if steps().any(|step| matches!(step, TcpOrUdp(_))) {
+            id += 1;
+            sets::tcp_and_udp(writer, id);
+        }
+        nfnl::message(writer, m::NEW_RULE, wire::CREATE | wire::APPEND);
+        writer.text(a::RULE_TABLE, TABLE);
+        writer.text(a::RULE_CHAIN, chain);
+        writer.nest(a::RULE_EXPRESSIONS, |w| {
+            steps().for_each(|step| step::write(w, step, signal, id));
+        });
+    }
+}
+
+fn chain(writer: &mut Writer, name: &str, hook: Option<(u32, i32)>) {
+    nfnl::message(writer, m::NEW_CHAIN, wire::CREATE | wire::EXCLUSIVE);
+    writer.text(a::CHAIN_TABLE, TABLE);
+    writer.text(a::CHAIN_NAME, name);
+    if let Some((number, priority)) = hook {
+        writer.nest(a::CHAIN_HOOK, |w| {
+            w.be32(a::HOOK_NUMBER, number);
+            w.be32(a::HOOK_PRIORITY, priority as u32);
+        });
+        writer.be32(a::CHAIN_POLICY, ACCEPT);
+        writer.text(a::CHAIN_TYPE, "nat");
+    }
+}

@@ -1,0 +1,11 @@
+//! Netlink: how the daemon talks to the kernel.
+//!
+//! [`wire`] is the framing that every netlink family shares, [`nfnl`] adds what nf_tables puts on
+//! top, [`route`] keeps the state of links, addresses and default routes. These three are pure.
+//! [`socket`] and [`watch`] do the input and output.
+
+pub mod nfnl;
+pub mod route;
+pub mod socket;
+pub mod watch;
+pub mod wire;

@@ -1,0 +1,9 @@
+//! What is on the wire: pure codecs, one file per protocol.
+//!
+//! Each parses bytes into values that borrow from them and appends replies to a buffer. None does
+//! I/O, reads a clock, or panics, whatever the bytes; none knows what a gateway is.
+
+pub mod http;
+pub mod soap;
+pub mod ssdp;
+pub mod xml;

@@ -1,0 +1,91 @@
+//! How many answers a source may have: searches are small, answers many and large, and the source
+//! of a datagram is easily forged.
+//!
+//! A token bucket per source bounds what one forged source can be sent, and one bucket over all
+//! bounds the whole. A host that runs several searching programs at once (each asking for
+//! everything and for a few types, by unicast and multicast, three times over) stays within its
+//! burst.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Most answers one source gets at once: two programs that ask for everything and for single types,
+/// by unicast and multicast, three times over.
+pub const SOURCE_BURST: u32 = 160;
+/// Answers per second one source gets for as long as it asks.
+pub const SOURCE_PER_SECOND: u32 = 16;
+/// Most answers all sources together get at once.
+pub const TOTAL_BURST: u32 = 512;
+/// Answers per second all sources together get for as long as they ask.
+pub const TOTAL_PER_SECOND: u32 = 256;
+/// Sources remembered; a new one takes the place of the one that has been quiet longest.
+pub const SOURCES_MAX: usize = 64;
+
+/// What is left for each source and for all. A new one is full.
+#[derive(Clone, Debug, Default)]
+pub struct Budget {
+    /// `None` until the first search.
+    total: Option<Bucket>,
+    /// The one that has been quiet longest is the first.
+    sources: Vec<(IpAddr, Bucket)>,
+}
+
+impl Budget {
+    /// Takes up to `count` answers for `source`. Returns how many it may have: send no more.
+    pub fn take(&mut self, source: IpAddr, count: u32, now: Instant) -> u32 {
+        let total = self.total.get_or_insert(Bucket::full(TOTAL_BURST, now));
+        total.refill(TOTAL_BURST, TOTAL_PER_SECOND, now);
+        let mut own = match self.sources.iter().position(|(known, _)| *known == source) {
+            Some(index) => self.sources.remove(index).1,
+            None => Bucket::full(SOURCE_BURST, now),
+        };
+        own.refill(SOURCE_BURST, SOURCE_PER_SECOND, now);
+
+        let granted = count.min(own.whole()).min(total.whole());
+        own.spend(granted);
+        total.spend(granted);
+        if self.sources.len() >= SOURCES_MAX {
+            self.sources.remove(0);
+        }
+        self.sources.push((source, own));
+        granted
+    }
+}
+
+/// A bucket, in thousandths of an answer.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    level: u32,
+    /// The time the level is of.
+    at: Instant,
+}
+
+impl Bucket {
+    fn full(burst: u32, at: Instant) -> Self {
+        Bucket { level: burst * 1000, at }
+    }
+
+    /// Adds what has come since, in whole milliseconds; what is left of one counts next time.
+    fn refill(&mut self, burst: u32, per_second: u32, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_millis();
+        let millis = u32::try_from(passed).unwrap_or(u32::MAX);
+        let level = self.level.saturating_add(millis.saturating_mul(per_second));
+        if level >= burst * 1000 {
+            *self = Bucket::full(burst, now.max(self.at));
+        } else {
+            self.level = level;
+            self.at += Duration::from_millis(millis.into());
+        }
+    }
+
+    fn whole(&self) -> u32 {
+        self.level / 1000
+    }
+
+    fn spend(&mut self, answers: u32) {
+        self.level = self.level.saturating_sub(answers.saturating_mul(1000));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! SSDP as a LAN host hears it.
+
+use crate::clients::{header, msearch, GROUP, IGD1, IGD2};
+use crate::daemon::UUID;
+use crate::traffic::{FROM_ALICE, FROM_BOB};
+use crate::world::{Host, World, BOB, ROUTER};
+use roxmltree::Document;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::SocketAddrV4;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// `(NT or ST, USN, LOCATION)`.
+type Said = (String, String, String);
+
+/// Everything that the description at `location` must be announced by (conformance 10, 11):
+/// three for the root, two for each embedded device, one for each service type of a device.
+fn announced_by(world: &World, location: &str) -> BTreeSet<Said> {
+    let description = world.get(FROM_ALICE, location).body;
+    let tree = Document::parse(&description).unwrap();
+    let named =
+        |name: &'static str| tree.descendants().filter(move |n| n.tag_name().name() == name);
+    let child = |node: roxmltree::Node<'_, '_>, name: &str| {
+        let found = node.children().find(|n| n.tag_name().name() == name);
+        found.and_then(|n| n.text()).unwrap().to_string()
+    };
+    let mut said = BTreeSet::new();
+    for (place, device) in named("device").enumerate() {
+        let udn = child(device, "UDN");
+        let mut say = |target: &str, usn: String| {
+            said.insert((target.to_string(), usn, location.to_string()));
+        };
+        if place == 0 {
+            say("upnp:rootdevice", format!("{udn}::upnp:rootdevice"));
+        }
+        say(&udn, udn.clone());
+        let kind = child(device, "deviceType");
+        say(&kind, format!("{udn}::{kind}"));
+        let list = device.children().find(|n| n.tag_name().name() == "serviceList");
+        for service in list.iter().flat_map(|l| l.children()).filter(|n| n.is_element()) {
+            let kind = child(service, "serviceType");
+            say(&kind, format!("{udn}::{kind}"));
+        }
+    }
+    said
+}
+
+fn said(messages: &[String], target: &str) -> BTreeSet<Said> {
+    let parts = |m: &String| {
+        (
+            header(m, target).to_string(),
+            header(m, "USN").to_string(),
+            header(m, "LOCATION").to_string(),
+        )
+    };
+    messages.iter().map(parts).collect()
+}
+
+/// A LAN host that hears what is announced.
+struct Listener(JoinHandle<Vec<String>>);
+
+fn listen(world: &World, time: Duration) -> Listener {
+    let mut socket = world.inside(Host::Bob, || {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&SockAddr::from(GROUP)).unwrap();
+        socket.join_multicast_v4(GROUP.ip(), &BOB).unwrap();
+        socket
+    });
+    Listener(thread::spawn(move || {
+        let end = Instant::now() + time;
+        let mut heard = Vec::new();
+        let mut buffer = [0; 2048];
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()) {
+            socket.set_read_timeout(Some(left)).unwrap();
+            if let Ok(length) = socket.read(&mut buffer) {
+                heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+            }
+        }
+        heard
+    }))
+}
+
+impl Listener {
+    fn heard(self) -> Vec<String> {
+        self.0.join().unwrap()
+    }
+}
+
+#[test]
+fn a_search_for_all_hears_the_whole_tree_of_the_undecided_face() {
+    // Conformance 8, 10, 11, 12, 13, 14.
+    let world = World::new();
+    let _daemon = world.start();
+    let answers = world.ask_udp(FROM_ALICE, GROUP, &msearch("ssdp:all", "MX: 1\r\n"));
+    assert!(
+        answers.iter().all(|(from, _)| *from == SocketAddrV4::new(ROUTER, 1900)),
+        "{answers:?}"
+    );
+    let answers: Vec<_> = answers.into_iter().map(|(_, text)| text).collect();
+    let location = header(&answers[0], "LOCATION").to_string();
+    assert!(location.starts_with("http://192.168.1.1:5000/igd1/"), "{location}");
+    let expected = announced_by(&world, &location);
+    // d = 2 embedded devices, k = 3 service types.
+    assert_eq!(expected.len(), 3 + 2 * 2 + 3, "{expected:?}");
+    assert_eq!(said(&answers, "ST"), expected);
+    assert_eq!(answers.len(), expected.len(), "each once");
+    for answer in &answers {
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        let max_age: u32 =
+            header(answer, "CACHE-CONTROL").trim_start_matches("max-age=").parse().unwrap();
+        assert!(max_age >= 1800, "{answer}");
+        assert!(answer.contains("\r\nEXT:"), "{answer}");
+        assert!(header(answer, "SERVER").contains(" UPnP/1.1 "), "{answer}");
+        assert!(header(answer, "BOOTID.UPNP.ORG").parse::<u32>().is_ok(), "{answer}");
+    }
+}
+
+#[test]
+fn each_target_is_answered_once_by_the_face_it_asks_for() {
+    // Conformance 7, 8, 9, 24, 29, 276, 278.
+    let world = World::new();
+    let _daemon = world.start();
+    for (target, folder) in [
+        ("upnp:rootdevice", "igd1"),
+        (&format!("uuid:{UUID}")[..], "igd1"),
+        (IGD1, "igd1"),
+        ("urn:schemas-upnp-org:service:WANIPConnection:1", "igd1"),
+        ("urn:schemas-upnp-org:service:WANCommonInterfaceConfig:1", "igd1"),
+        (IGD2, "igd2"),
+        ("urn:schemas-upnp-org:service:WANIPConnection:2", "igd2"),
+    ] {
+        let answers = world.search(FROM_ALICE, target);
+        assert_eq!(answers.len(), 1, "{target}: {answers:?}");
+        assert_eq!(header(&answers[0], "ST"), target);
+        let location = header(&answers[0], "LOCATION");
+        assert!(location.starts_with(&format!("http://192.168.1.1:5000/{folder}/")), "{location}");
+        let whole = announced_by(&world, location);
+        assert!(said(&answers, "ST").is_subset(&whole), "{target}: {answers:?}");
+    }
+    for target in [
+        "urn:schemas-upnp-org:device:InternetGatewayDevice:3",
+        "urn:schemas-upnp-org:service:WANIPConnection:3",
+        "urn:dial-multiscreen-org:service:dial:1",
+        "uuid:00000000-0000-0000-0000-000000000000",
+        "",
+    ] {
+        assert_eq!(world.search(FROM_BOB, target), [""; 0], "{target:?}");
+    }
+}
+
+#[test]
+fn the_owner_decides_what_the_undecided_see_and_nobody_else() {
+    // Design section 2: igdv1.
+    let world = World::new();
+    let _daemon = world.start_with(&world.config("").replace("igdv1 '1'", "igdv1 '0'"));
+    for (target, folder, count) in [
+        ("ssdp:all", "igd2", 10),
+        ("upnp:rootdevice", "igd2", 1),
+        (IGD1, "igd1", 1),
+        (IGD2, "igd2", 1),
+    ] {
+        let answers = world.search(FROM_ALICE, target);
+        assert_eq!(answers.len(), count, "{target}: {answers:?}");
+        for answer in answers {
+            let location = header(&answer, "LOCATION");
+            assert_eq!(location, format!("http://192.168.1.1:5000/{folder}/desc.xml"));
+        }
+    }
+}
+
+#[test]
+fn a_search_that_breaks_the_rules_is_met_with_silence_and_a_unicast_one_is_not() {
+    // Conformance 2, 3, 6.
+    let world = World::new();
+    let _daemon = world.start();
+    let ask = |to, text: &str| world.ask_udp(FROM_ALICE, to, text).len();
+    let good = msearch(IGD1, "MX: 1\r\n");
+    assert_eq!(ask(GROUP, &good), 1);
+    assert_eq!(ask(SocketAddrV4::new(ROUTER, 1900), &msearch(IGD1, "")), 1);
+    assert_eq!(ask(GROUP, &msearch(IGD1, "")), 0, "no MX");
+    assert_eq!(ask(GROUP, &good.replace("\"ssdp:discover\"", "ssdp:discover")), 0, "no quotes");
+    assert_eq!(ask(GROUP, &good.replace("M-SEARCH *", "M-SEARCH /")), 0, "no star");
+    assert_eq!(ask(GROUP, &good.replace("M-SEARCH", "NOTIFY")), 0, "no search");
+    assert_eq!(ask(GROUP, &good), 1, "and it lives on");
+}
+
+#[test]
+fn a_start_says_byebye_then_alive_and_a_stop_says_byebye_to_all_of_it() {
+    // Conformance 16, 17, 18, 20, 21.
+    let world = World::new();
+    let starting = listen(&world, Duration::from_millis(2500));
+    let daemon = world.start();
+    let heard = starting.heard();
+    let of = |messages: &[String], nts: &str| -> Vec<String> {
+        messages.iter().filter(|m| header(m, "NTS") == nts).cloned().collect()
+    };
+    let alive = of(&heard, "ssdp:alive");
+    assert!(heard.iter().all(|m| m.starts_with("NOTIFY * HTTP/1.1\r\n")), "{heard:?}");
+    let first_alive = heard.iter().position(|m| header(m, "NTS") == "ssdp:alive").unwrap();
+    let first_byebye = heard.iter().position(|m| header(m, "NTS") == "ssdp:byebye");
+    assert!(first_byebye.is_some_and(|at| at < first_alive), "{heard:?}");
+    // One root device is announced: that of the face that the undecided see.
+    let answers = world.search(FROM_ALICE, "upnp:rootdevice");
+    let expected = announced_by(&world, header(&answers[0], "LOCATION"));
+    assert_eq!(said(&alive, "NT"), expected);
+    assert!(alive.len() >= 2 * expected.len(), "each more than once: {}", alive.len());
+    let boot_ids: BTreeSet<_> = alive.iter().map(|m| header(m, "BOOTID.UPNP.ORG")).collect();
+    assert_eq!(boot_ids.len(), 1);
+
+    let stopping = listen(&world, Duration::from_millis(700));
+    daemon.stop();
+    let byebye = of(&stopping.heard(), "ssdp:byebye");
+    let names =
+        |set: BTreeSet<Said>| -> BTreeSet<_> { set.into_iter().map(|s| (s.0, s.1)).collect() };
+    assert_eq!(names(said(&byebye, "NT")), names(expected));
+
+    let restarting = listen(&world, Duration::from_millis(1000));
+    let _daemon = world.start();
+    let alive = of(&restarting.heard(), "ssdp:alive");
+    let old: u32 = boot_ids.first().unwrap().parse().unwrap();
+    let new: u32 = header(&alive[0], "BOOTID.UPNP.ORG").parse().unwrap();
+    assert!(new > old, "{new} after {old}");
+}

@@ -1,0 +1,23 @@
+//! The whole daemon against a real kernel: hosts, router and Internet are network namespaces,
+//! the firewall is shaped like OpenWrt's, packets are real.
+//!
+//! Needs root, `nft`, `ip`, `upnpc` and the clients that `tests/setup.sh` installs. Every test
+//! builds its own world and leaves nothing behind.
+
+// All of this is test code, though only some of it is marked `#[test]`.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+mod clients;
+mod daemon;
+mod traffic;
+mod world;
+
+mod control;
+mod discovery;
+mod faces;
+mod firewall;
+mod lifecycle;
+mod malformed;
+mod packets;
+mod upnpc;
+mod wan;

@@ -1,0 +1,469 @@
+//! The netfilter driver against the kernel, each test in a network namespace of its own.
+//!
+//! Needs root and `nft`; fails without. Other processes see nothing of it.
+
+#![allow(clippy::unwrap_used)]
+
+use postern::gateway::mapping::{Id, Origin, Protocol};
+use postern::netfilter::nft::{Hook, Nft, Signal};
+use postern::netfilter::{
+    Backend, BackendError, Change, Element, Installed, Note, Rule, Slot, WanRules,
+};
+use postern::netlink::route::Net;
+use postern::netlink::watch::Watch;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const LABEL: &str = include_str!("ruleset/ct-label.nft");
+const MARK: &str = include_str!("ruleset/ct-mark.nft");
+const LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Runs `test` on a thread that has left for an empty network namespace; the threads and
+/// processes that it starts are in there too.
+fn in_a_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let entered = scope.spawn(|| {
+            // Only unsharing memory or descriptors could be unsound; this is neither.
+            #[allow(deprecated)]
+            rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET)
+                .expect("these tests need root");
+            test()
+        });
+        entered.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Runs a program with `input`; its output, or a panic with what it said.
+fn run(program: &str, arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("these tests need {program}: {e}"));
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn nft(script: &str) -> String {
+    run("nft", &["-f", "-"], script)
+}
+
+fn listing() -> String {
+    run("nft", &["list", "table", "inet", "postern"], "")
+}
+
+/// A set (`set`) or map (`map`) as `nft` lists it.
+fn set(what: &str, name: &str) -> String {
+    run("nft", &["list", what, "inet", "postern", name], "")
+}
+
+fn wan() -> WanRules {
+    WanRules { device: Some("wan".into()), addresses: vec![Ipv4Addr::new(203, 0, 113, 1)] }
+}
+
+fn opened() -> Nft {
+    let mut nft = Nft::open(None, 5).unwrap();
+    nft.ensure(&wan()).unwrap();
+    nft
+}
+
+fn note(id: u64, description: &str) -> Note {
+    Note { id: Id(id), origin: Origin::Pcp, description: description.into() }
+}
+
+/// The three elements of a mapping of `port` to the same port of [`LAN`].
+fn mapping(port: u16, remote: Option<Ipv4Addr>) -> [Rule; 3] {
+    let internal = SocketAddrV4::new(LAN, port);
+    let protocol = Protocol::Udp;
+    [
+        Rule::Gate { protocol, port },
+        Rule::Forward { protocol, port, remote, internal, note: note(port.into(), "Xbox") },
+        Rule::Reverse { protocol, internal, port },
+    ]
+}
+
+fn held(port: u16, remote: Option<Ipv4Addr>) -> Rule {
+    let internal = SocketAddrV4::new(LAN, port);
+    Rule::Held { protocol: Protocol::Tcp, port, remote, internal, note: note(9, "off") }
+}
+
+fn until(rule: Rule, expires: Option<Instant>) -> Element {
+    Element { rule, expires }
+}
+
+fn adds(rules: impl IntoIterator<Item = Rule>, expires: Option<Instant>) -> Vec<Change> {
+    rules.into_iter().map(|rule| Change::Add(until(rule, expires))).collect()
+}
+
+fn rules(list: &[Installed]) -> Vec<Rule> {
+    list.iter().map(|installed| installed.rule.clone()).collect()
+}
+
+/// Whether the time left is `expected`, less at most what a slow machine takes.
+fn about(left: Option<Duration>, expected: Duration) -> bool {
+    left.is_some_and(|left| left <= expected && left + Duration::from_secs(20) > expected)
+}
+
+#[test]
+fn the_table_reads_as_written_down_and_can_be_loaded_from_its_listing() {
+    for (mark, signal, text) in
+        [(None, Signal::CtLabel, LABEL), (Some(0x4000_0000), Signal::CtMark(0x4000_0000), MARK)]
+    {
+        in_a_namespace(|| {
+            let mut nft = Nft::open(mark, 5).unwrap();
+            assert_eq!(nft.signal(), signal);
+            nft.ensure(&wan()).unwrap();
+            assert_eq!(listing(), text);
+        });
+        in_a_namespace(|| {
+            nft(text);
+            assert_eq!(listing(), text);
+        });
+    }
+}
+
+#[test]
+fn opening_changes_nothing_and_a_mark_of_no_bits_is_refused() {
+    in_a_namespace(|| {
+        assert!(!Nft::open(None, 5).unwrap().adopted());
+        assert_eq!(run("nft", &["list", "ruleset"], ""), "");
+        assert!(Nft::open(Some(0), 5).is_err());
+        assert_eq!(Nft::open_existing().err().unwrap().kind(), std::io::ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn a_mapping_is_added_listed_refreshed_and_deleted() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let now = Instant::now();
+        let remote = Some(Ipv4Addr::new(198, 51, 100, 7));
+        let all: Vec<Rule> = [mapping(3074, None), mapping(3075, remote)].concat();
+        nft.apply(&adds(all, Some(now + HOUR)), now).unwrap();
+        nft.apply(&adds([held(80, None), held(80, remote)], None), now).unwrap();
+
+        let list = nft.list().unwrap();
+        let [gate, any, reverse] = mapping(3074, None);
+        let [gate2, rh, reverse2] = mapping(3075, remote);
+        let expected =
+            [gate, gate2, any.clone(), rh, held(80, None), held(80, remote), reverse, reverse2];
+        assert_eq!(rules(&list), expected);
+        for (i, installed) in list.iter().enumerate() {
+            match i {
+                4 | 5 => assert_eq!(installed.remaining, None),
+                _ => assert!(about(installed.remaining, HOUR), "{installed:?}"),
+            }
+        }
+        assert!(set("map", "w0_any").contains("comment \"Xbox\" : 192.168.1.10 . 3074"));
+
+        // A refresh: another end, description and target.
+        let mut changed = any;
+        if let Rule::Forward { internal, note, .. } = &mut changed {
+            internal.set_port(4000);
+            note.description = "a \"quoted\" name".into();
+        }
+        let element = until(changed.clone(), Some(now + 2 * HOUR));
+        nft.apply(&[Change::Replace(element)], now).unwrap();
+        let list = nft.list().unwrap();
+        assert_eq!(list[2].rule, changed);
+        assert!(about(list[2].remaining, 2 * HOUR));
+
+        let removals: Vec<Change> =
+            list.iter().map(|installed| Change::Remove(installed.rule.slot())).collect();
+        nft.apply(&removals, now).unwrap();
+        assert_eq!(nft.list().unwrap(), []);
+        assert_eq!(listing(), LABEL, "nothing is left behind");
+        assert!(nft.traffic().sent > 0 && nft.traffic().received > 0);
+    });
+}
+
+#[test]
+fn a_refresh_carries_the_connection_count_over() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let now = Instant::now();
+        self::nft(
+            "add element inet postern w0_any { udp . 3074 counter packets 5 bytes 500 : \
+             192.168.1.10 . 3074 }",
+        );
+        let [_, forward, _] = mapping(3074, None);
+        let slot = forward.slot();
+        assert_eq!(nft.connections(&slot).unwrap(), 5);
+        assert_eq!(nft.list().unwrap(), [], "one that was added by hand is not ours to list");
+        nft.apply(&[Change::Replace(until(forward, Some(now + HOUR)))], now).unwrap();
+        assert_eq!(nft.connections(&slot).unwrap(), 5);
+        assert_eq!(nft.list().unwrap()[0].connections, 5);
+        assert!(set("map", "w0_any").contains("counter packets 5 bytes 500"));
+        nft.apply(&[Change::Remove(slot)], now).unwrap();
+        assert_eq!(nft.connections(&slot).unwrap(), 0);
+    });
+}
+
+#[test]
+fn the_kernel_ends_a_mapping_by_itself_and_deleting_it_then_is_no_error() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let now = Instant::now();
+        let short = Some(now + Duration::from_millis(300));
+        nft.apply(&adds(mapping(1000, None), short), now).unwrap();
+        nft.apply(&adds(mapping(2000, None), Some(now + HOUR)), now).unwrap();
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!(rules(&nft.list().unwrap()), mapping(2000, None));
+
+        // Gone, there, gone, gone but wanted again: all in one batch.
+        let [gate, forward, reverse] = mapping(1000, None);
+        let changes = [
+            Change::Remove(gate.slot()),
+            Change::Remove(Slot::Gate(Protocol::Udp, 2000)),
+            Change::Remove(reverse.slot()),
+            Change::Replace(until(forward.clone(), Some(now + HOUR))),
+        ];
+        nft.apply(&changes, Instant::now()).unwrap();
+        let [_, forward2, reverse2] = mapping(2000, None);
+        assert_eq!(rules(&nft.list().unwrap()), [forward, forward2, reverse2]);
+    });
+}
+
+#[test]
+fn an_end_in_the_past_is_not_for_ever() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let now = Instant::now();
+        nft.apply(&adds(mapping(1000, None), Some(now)), now + HOUR).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(nft.list().unwrap(), []);
+    });
+}
+
+#[test]
+fn a_batch_that_does_not_fit_the_kernel_changes_nothing() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let now = Instant::now();
+        nft.apply(&adds(mapping(1000, None), None), now).unwrap();
+        let again = adds([mapping(999, None), mapping(1000, None)].concat(), None);
+        assert!(matches!(nft.apply(&again, now), Err(BackendError::OutOfStep(_))));
+        assert_eq!(rules(&nft.list().unwrap()), mapping(1000, None));
+
+        self::nft("delete table inet postern");
+        let gate = Slot::Gate(Protocol::Udp, 1000);
+        for changes in [again, vec![Change::Remove(gate)]] {
+            assert!(matches!(nft.apply(&changes, now), Err(BackendError::OutOfStep(_))));
+        }
+        assert!(matches!(nft.list(), Err(BackendError::OutOfStep(_))));
+        nft.remove().unwrap();
+        nft.ensure(&wan()).unwrap();
+        assert_eq!(listing(), LABEL);
+        nft.remove().unwrap();
+        assert_eq!(run("nft", &["list", "ruleset"], ""), "");
+    });
+}
+
+#[test]
+fn ensuring_again_writes_only_what_differs() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let now = Instant::now();
+        nft.apply(&adds(mapping(1000, None), None), now).unwrap();
+        let before = listing();
+        nft.ensure(&wan()).unwrap();
+        assert_eq!(listing(), before);
+
+        let moved = WanRules {
+            device: Some("pppoe-wan".into()),
+            addresses: vec![Ipv4Addr::new(203, 0, 113, 50), Ipv4Addr::new(203, 0, 113, 51)],
+        };
+        nft.ensure(&moved).unwrap();
+        assert!(set("set", "wanif").contains("elements = { \"pppoe-wan\" }"));
+        let ext4 = set("map", "ext4");
+        assert!(ext4.contains("203.0.113.50 : goto w0") && !ext4.contains("203.0.113.1 "));
+        nft.ensure(&WanRules::default()).unwrap();
+        assert!(!set("set", "wanif").contains("elements"));
+        nft.ensure(&wan()).unwrap();
+        assert_eq!(listing(), before);
+
+        let long = WanRules { device: Some("a-name-too-long-".into()), addresses: Vec::new() };
+        assert!(matches!(nft.ensure(&long), Err(BackendError::Failed(_))));
+        assert_eq!(listing(), before);
+    });
+}
+
+#[test]
+fn a_crash_or_a_damaged_table_keeps_the_mappings_and_the_age() {
+    in_a_namespace(|| {
+        let now = Instant::now();
+        let remote = Some(Ipv4Addr::new(198, 51, 100, 7));
+        let mine = [mapping(1000, None), mapping(2000, remote)].concat();
+        opened().apply(&adds(mine.clone(), Some(now + HOUR)), now).unwrap();
+        let sorted = rules(&Nft::open_existing().unwrap().list().unwrap());
+        assert_eq!(sorted.len(), mine.len());
+
+        for damage in ["", "flush table inet postern", "flush chain inet postern p6"] {
+            nft(damage);
+            let mut nft = Nft::open(None, 99).unwrap();
+            assert!(nft.adopted());
+            assert_eq!(nft.created(), 5);
+            nft.ensure(&wan()).unwrap();
+            let list = nft.list().unwrap();
+            assert_eq!(rules(&list), sorted);
+            assert!(list.iter().all(|installed| about(installed.remaining, HOUR)));
+        }
+
+        // Another signal is another table.
+        let mut other = Nft::open(Some(0x4000_0000), 99).unwrap();
+        other.ensure(&wan()).unwrap();
+        assert_eq!(rules(&other.list().unwrap()), sorted);
+        assert!(listing().contains("ct mark set ct mark | 0x40000000"));
+        assert_eq!(other.created(), 5);
+    });
+}
+
+#[test]
+fn a_table_of_another_schema_is_replaced_with_its_mappings() {
+    in_a_namespace(|| {
+        nft("table inet postern { comment \"postern schema 0\"
+               set w0_ext { type inet_proto . inet_service; flags timeout; }
+               map w0_any { type inet_service : ipv4_addr; flags timeout; }
+               set strange { type ipv4_addr; }
+             }
+             add element inet postern w0_ext { tcp . 80 timeout 1h }
+             add element inet postern w0_any { 80 timeout 1h : 192.168.1.2 }");
+        let mut nft = opened();
+        assert!(!listing().contains("strange"));
+        let gate = Rule::Gate { protocol: Protocol::Tcp, port: 80 };
+        assert_eq!(rules(&nft.list().unwrap()), [gate], "what can be read is carried over");
+        nft.apply(&[Change::Remove(Slot::Gate(Protocol::Tcp, 80))], Instant::now()).unwrap();
+        assert_eq!(listing(), LABEL);
+    });
+}
+
+#[test]
+fn four_thousand_mappings_are_listed_whole_while_others_come_and_go() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let now = Instant::now();
+        let mut expected = Vec::new();
+        for chunk in (1u16..=4000).collect::<Vec<_>>().chunks(1000) {
+            let rules: Vec<Rule> = chunk.iter().flat_map(|port| mapping(*port, None)).collect();
+            nft.apply(&adds(rules.clone(), Some(now + HOUR)), now).unwrap();
+            expected.extend(rules);
+        }
+        expected.sort_by_key(|rule| match rule {
+            Rule::Gate { port, .. } => (0, *port),
+            Rule::Forward { port, .. } => (1, *port),
+            Rule::Held { port, .. } | Rule::Reverse { port, .. } => (2, *port),
+        });
+        assert_eq!(rules(&nft.list().unwrap()), expected);
+
+        let others = adds((5000..5500).flat_map(|port| mapping(port, None)), None);
+        nft.apply(&others, now).unwrap();
+        thread::scope(|scope| {
+            // Spawned from here, so in the same namespace.
+            scope.spawn(|| {
+                let mut nft = Nft::open_existing().unwrap();
+                for port in 5000..5500 {
+                    let slots = mapping(port, None).map(|rule| Change::Remove(rule.slot()));
+                    nft.apply(&slots, now).unwrap();
+                }
+            });
+            for _ in 0..5 {
+                let list = rules(&nft.list().unwrap());
+                let missing = expected.iter().filter(|rule| !list.contains(rule)).count();
+                assert_eq!(missing, 0);
+            }
+        });
+    });
+}
+
+#[test]
+fn the_forward_hook_is_missing_only_where_a_chain_drops_and_no_rule_accepts_the_signal() {
+    const DROPS: &str = "add table inet fw4
+        add chain inet fw4 forward { type filter hook forward priority 0; policy drop; }
+        add rule inet fw4 forward ct state established accept";
+    let cases = [
+        ("", Hook::Ok, Hook::Ok),
+        (DROPS, Hook::Missing, Hook::Missing),
+        ("add rule inet fw4 forward ct label 5 accept", Hook::Missing, Hook::Missing),
+        ("add rule inet fw4 forward ct label 127 drop", Hook::Missing, Hook::Missing),
+        ("add rule inet fw4 forward ct label 127 accept", Hook::Ok, Hook::Missing),
+        ("add rule inet fw4 forward ct mark & 0x40000000 == 0x40000000 accept", Hook::Ok, Hook::Ok),
+    ];
+    in_a_namespace(|| {
+        let mut label = opened();
+        let mut mark = Nft::open(Some(0x4000_0000), 5).unwrap();
+        for (script, with_label, with_mark) in cases {
+            nft(script);
+            assert_eq!(label.forward_hook().unwrap(), with_label, "{script}");
+            assert_eq!(mark.forward_hook().unwrap(), with_mark, "{script}");
+        }
+    });
+}
+
+fn ip(arguments: &str) {
+    run("ip", &arguments.split(' ').collect::<Vec<_>>(), "");
+}
+
+/// A device whose cable is plugged in.
+fn plug(name: &str) {
+    ip(&format!("link add {name} type veth peer name {name}-far"));
+    ip(&format!("link set {name}-far up"));
+    ip(&format!("link set {name} up"));
+}
+
+#[test]
+fn the_network_is_followed_over_renewals_outages_and_redials() {
+    in_a_namespace(|| {
+        plug("wan");
+        ip("addr add 203.0.113.1/24 dev wan");
+        ip("addr add 203.0.113.2/24 dev wan");
+        ip("route add default via 203.0.113.254 metric 10");
+        let mut net = Net::new();
+        let mut watch = Watch::open(&mut net).unwrap();
+        let one = (Ipv4Addr::new(203, 0, 113, 1), 24);
+        let two = (Ipv4Addr::new(203, 0, 113, 2), 24);
+        assert_eq!(net.wan_device(None).as_deref(), Some("wan"));
+        assert_eq!(net.wan_device(Some("other")).as_deref(), Some("other"));
+        assert_eq!(net.addresses_v4("wan"), [one, two]);
+        assert!(net.is_up("wan") && !net.is_up("lo"));
+        let index = net.index("wan");
+        assert!(!watch.read(&mut net).unwrap(), "nothing has changed");
+
+        ip("addr change 203.0.113.1/24 dev wan valid_lft 1000 preferred_lft 1000");
+        watch.read(&mut net).unwrap();
+        ip("addr change 203.0.113.1/24 dev wan valid_lft 2000 preferred_lft 2000");
+        assert!(!watch.read(&mut net).unwrap(), "a renewal changes nothing");
+        assert_eq!(net.addresses_v4("wan"), [one, two]);
+
+        // A link that goes down loses its default route without a word.
+        ip("link set wan down");
+        assert!(watch.read(&mut net).unwrap());
+        ip("link set wan up");
+        assert!(watch.read(&mut net).unwrap());
+        assert_eq!(net.wan_device(None), None);
+        assert!(net.is_up("wan"));
+
+        ip("link del wan");
+        plug("wan");
+        ip("addr add 10.0.0.1 peer 10.0.0.2 dev wan");
+        ip("route add default dev wan");
+        assert!(watch.read(&mut net).unwrap());
+        assert_ne!(net.index("wan"), index);
+        assert_eq!(net.addresses_v4("wan"), [(Ipv4Addr::new(10, 0, 0, 1), 32)]);
+        assert_eq!(net.wan_device(None).as_deref(), Some("wan"));
+
+        plug("wan2");
+        ip("route replace default dev wan2");
+        watch.read(&mut net).unwrap();
+        assert_eq!(net.wan_device(None).as_deref(), Some("wan2"));
+        assert!(watch.is_drained());
+    });
+}
