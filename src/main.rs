@@ -5,9 +5,9 @@ mod log;
 
 use args::{Args, Command};
 use postern::config;
-use postern::daemon::{self, ctl, Failure};
+use postern::daemon::{self, ctl, report, Failure};
 use postern::netfilter::nft::Nft;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     }
     match args.command {
         Some(Command::Run(run)) => serve(run),
-        Some(Command::Check(check)) => report(&check.config),
+        Some(Command::Check(args)) => check(&args.config),
         Some(Command::Status(status)) => {
             let question = if status.json { "status json" } else { "status" };
             answer(ctl::ask(Path::new(&status.state), question), &status.state)
@@ -90,7 +90,7 @@ fn serve(run: args::Run) -> ExitCode {
     }
 }
 
-fn report(name: &str) -> ExitCode {
+fn check(name: &str) -> ExitCode {
     let text = match std::fs::read(name) {
         Ok(text) => text,
         Err(e) => return fail(CONFIG, &format!("{name}: cannot be read: {e}")),
@@ -112,8 +112,10 @@ fn list_from_kernel(json: bool, state: &str) -> ExitCode {
         std::io::stderr(),
         "postern: no daemon answers in {state}: this is what the kernel holds"
     );
-    match Nft::open_existing().and_then(|nft| daemon::ctl::from_kernel(nft, json)) {
+    match Nft::open_existing().and_then(|nft| report::from_kernel(nft, json)) {
         Ok(text) => print(&text),
+        // A stopped daemon takes its table with it: then nothing is open.
+        Err(e) if e.kind() == ErrorKind::NotFound => print(if json { "[]\n" } else { "" }),
         Err(e) => fail(1, &e.to_string()),
     }
 }

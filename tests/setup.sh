@@ -4,8 +4,11 @@
 #
 #   tests/setup.sh         everything that `make test` needs
 #   tests/setup.sh demo    what `make demo` needs
+#   tests/setup.sh bench   what `make bench` needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# A shell that `su` opened has not heard of some of these.
+export PATH=$PATH:/usr/sbin:/sbin:${HOME:-/root}/.cargo/bin
 
 readonly WHAT=${1:-test}
 # The oldest compiler that builds Postern (`rust-version` in Cargo.toml).
@@ -16,6 +19,15 @@ readonly NODE=18
 fail() {
   echo "setup: $*" >&2
   exit 1
+}
+
+# Runs a command whose output is of interest only if it fails.
+quietly() {
+  local said
+  said=$("$@" 2>&1) || {
+    echo "$said" >&2
+    return 1
+  }
 }
 
 has() {
@@ -29,7 +41,7 @@ at_least() {
 
 # The version that apt would install of package $1.
 candidate() {
-  apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p'
+  LC_ALL=C apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p'
 }
 
 has_rust() {
@@ -51,27 +63,26 @@ want() {
   has "$1" || missing+=("$2")
 }
 
+readonly APT=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+
 updated=
 update() {
-  [ -n "$updated" ] || apt-get update -qq || apt-get update -qq ||
-    fail "apt-get update does not work"
+  [ -n "$updated" ] || quietly "${APT[@]}" update || quietly "${APT[@]}" update ||
+    fail "apt-get update does not work; is there a network?"
   updated=yes
 }
 
 install() {
-  [ "$(id -u)" = 0 ] || fail "these packages are missing, and only root can install them: $*"
   has apt-get || fail "these packages are missing and there is no apt-get: $*"
   update
   echo "setup: installing $*"
-  local get=(env DEBIAN_FRONTEND=noninteractive
-    apt-get install -qq --yes --no-remove --no-install-recommends)
-  "${get[@]}" "$@" >/dev/null || { apt-get update -qq && "${get[@]}" "$@" >/dev/null; } ||
-    fail "apt-get could not install $*"
+  local get=("${APT[@]}" install --yes --no-remove --no-install-recommends)
+  "${get[@]}" "$@" &>/dev/null || { updated= && update && quietly "${get[@]}" "$@"; } ||
+    fail "apt-get could not install $*; is there a network?"
 }
 
 # Debian's own Rust where it is new enough, else the one bookworm has for building browsers.
 install_rust() {
-  [ "$(id -u)" = 0 ] || fail "Rust $RUST or newer is missing, and only root can install it"
   update
   if at_least "$(candidate cargo)" "$RUST"; then
     install cargo rustc rust-clippy rustfmt
@@ -84,21 +95,30 @@ install_rust() {
   has_rust || fail "the cargo that is found first is too old: $(command -v cargo)"
 }
 
+[ "$(id -u)" = 0 ] || fail "packages, namespaces and nftables need root: sudo make $WHAT"
+
 want nft nftables
 want ip iproute2
 want upnpc miniupnpc
 want cc gcc
+# The names of protocols, without which nft writes 6 where a reader expects tcp.
+[ -e /etc/protocols ] || missing+=(netbase)
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 if [ "$WHAT" = demo ]; then
   want socat socat
+elif [ "$WHAT" = bench ]; then
+  want strace strace
+  want callgrind_control valgrind
 else
   has_node || missing+=(nodejs)
   want npm npm
+  want python3 python3
+  python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
 [ ${#missing[@]} = 0 ] || install "${missing[@]}"
 has_rust || install_rust
-[ "$WHAT" = demo ] && exit
+[ "$WHAT" = test ] || exit 0
 
 for tool in cargo-clippy rustfmt; do
   has $tool || fail "$tool is missing beside $(command -v cargo); with rustup: rustup component add clippy rustfmt"
@@ -114,4 +134,14 @@ if ! cmp -s tests/clients/package-lock.json $CLIENTS/installed; then
   ci=(npm ci --prefix $CLIENTS --ignore-scripts --no-audit --no-fund --loglevel=error)
   "${ci[@]}" >/dev/null || "${ci[@]}" >/dev/null || fail "npm could not install the test clients"
   mv $CLIENTS/package-lock.json $CLIENTS/installed
+fi
+
+# The PyPI clients, exactly as listed.
+readonly PYTHON=target/clients-python
+if ! cmp -s tests/clients/requirements.txt $PYTHON/installed; then
+  python3 -m venv --clear $PYTHON || fail "python3 could not make a virtual environment"
+  pip=($PYTHON/bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all:
+    -r tests/clients/requirements.txt)
+  quietly "${pip[@]}" || quietly "${pip[@]}" || fail "pip could not install the test clients"
+  cp tests/clients/requirements.txt $PYTHON/installed
 fi

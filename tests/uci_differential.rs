@@ -2,7 +2,7 @@
 //! the same.
 //!
 //! The files are the samples and some two thousand made from fixed seeds. `uci` is built on the
-//! first run (`tests/uci-differential/build.sh`: registry, cmake, seconds).
+//! first run (`tests/uci-differential/build.sh`: registry, C compiler, a second).
 
 #![allow(clippy::unwrap_used)]
 

@@ -5,13 +5,15 @@ use crate::config::options::{Config, Uuid};
 use crate::gateway::mapping::Mapping;
 use crate::gateway::Gateway;
 use crate::netfilter::Backend;
+use std::fmt::{self, Write};
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// From the first change to the write that covers it.
-pub const WRITE_DELAY: Duration = Duration::from_secs(5);
+pub const WRITE_DELAY: Duration = Duration::from_secs(2);
 
 /// Where the files are.
 pub struct Files {
@@ -49,11 +51,10 @@ impl Files {
         boot_id: u32,
         clocks: &Clocks,
     ) -> Result<(), String> {
-        let text = leases::write(all(gateway), boot_id, clocks);
-        let own = replace(&self.leases, text.as_bytes(), 0o600);
+        let own =
+            replace(&self.leases, 0o600, |out| leases::write(out, all(gateway), boot_id, clocks));
         if let Some(peer) = &self.peer {
-            let text = leases::write_peer(all(gateway), clocks);
-            replace(peer, text.as_bytes(), 0o644)?;
+            replace(peer, 0o644, |out| leases::write_peer(out, all(gateway), clocks))?;
         }
         own
     }
@@ -66,7 +67,7 @@ impl Files {
     /// Keeps the UUID for the next run.
     pub fn keep_uuid(&self, uuid: &[u8; 16]) {
         if self.uuid().as_ref() != Some(uuid) {
-            if let Err(e) = replace(&self.uuid, Uuid(*uuid).to_string().as_bytes(), 0o600) {
+            if let Err(e) = replace(&self.uuid, 0o600, |out| write!(out, "{}", Uuid(*uuid))) {
                 log::warn!("{e}");
             }
         }
@@ -94,19 +95,41 @@ fn read_bounded(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// A file that text is written to, and what went wrong with it.
+struct Text {
+    file: BufWriter<fs::File>,
+    error: Option<io::Error>,
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.file.write_all(text.as_bytes()).map_err(|e| {
+            self.error = Some(e);
+            fmt::Error
+        })
+    }
+}
+
 /// Writes beside the file and renames, so that a reader sees the old text or the new one.
-fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), String> {
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let write = || -> io::Result<()> {
+fn replace(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut dyn Write) -> fmt::Result,
+) -> Result<(), String> {
+    let attempt = || -> io::Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
         let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        let file = options.write(true).create(true).truncate(true).mode(mode).open(&beside)?;
         file.set_permissions(PermissionsExt::from_mode(mode))?;
-        file.write_all(text)?;
+        let mut text = Text { file: BufWriter::new(file), error: None };
+        if write(&mut text).is_err() {
+            return Err(text.error.unwrap_or_else(|| io::ErrorKind::Other.into()));
+        }
+        text.file.flush()?;
         fs::rename(&beside, path)
     };
-    write().map_err(|e| format!("{}: cannot be written: {e}", path.display()))
+    attempt().map_err(|e| format!("{}: cannot be written: {e}", path.display()))
 }
 
 #[cfg(test)]
@@ -115,16 +138,15 @@ mod tests {
 
     #[test]
     fn a_file_is_replaced_whole_with_its_mode() {
-        use std::os::unix::fs::PermissionsExt;
         let dir = std::env::temp_dir().join(format!("postern-files-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("x");
-        replace(&path, b"one", 0o644).unwrap();
-        replace(&path, b"two", 0o600).unwrap();
+        replace(&path, 0o644, |out| out.write_str("one")).unwrap();
+        replace(&path, 0o600, |out| out.write_str("two")).unwrap();
         assert_eq!(read_bounded(&path).unwrap(), "two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
-        assert!(replace(&dir.join("no/such"), b"", 0o600).unwrap_err().contains("no/such"));
+        assert!(replace(&dir.join("no/such"), 0o600, |_| Ok(())).unwrap_err().contains("no/such"));
         fs::remove_dir_all(&dir).unwrap();
     }
 }

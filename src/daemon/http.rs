@@ -1,13 +1,15 @@
 //! The HTTP server: connections counted, timed and answered; what is said is [`igd::respond`]'s.
 
-use super::runtime::{Io, Task};
+use super::runtime::{yield_now, Io, Task};
 use super::{sockets, system, Daemon};
 use crate::gateway::Lan;
 use crate::igd;
 use crate::proto::http::{self, BodyKind, Response};
 use crate::sys::Interest;
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Connections at once, from all hosts. Each may hold a head and a body: some 24 KiB.
@@ -22,6 +24,16 @@ pub const HEAD_TIME: Duration = Duration::from_secs(5);
 pub const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Time for an answer to be taken.
 pub const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// An answer up to this length is always given; larger ones, which only a listing can be, share
+/// [`LARGE_ANSWERS_PER_HOST`] and [`LARGE_ANSWERS_MAX`]. A client that takes no byte of its answer
+/// holds it for [`ANSWER_TIME`].
+pub const SMALL_ANSWER: usize = 16 << 10;
+/// Bytes of large answers on their way to one host at once.
+pub const LARGE_ANSWERS_PER_HOST: usize = 2 << 20;
+/// Bytes of large answers on their way at once, to all hosts.
+pub const LARGE_ANSWERS_MAX: usize = 4 << 20;
+/// Seconds after which a large answer may be asked for again: [`ANSWER_TIME`].
+const RETRY_AFTER: &str = "10";
 /// Bytes read and thrown away after an error, so that the answer is not lost to a reset.
 const DISCARD_MAX: usize = 64 << 10;
 /// Time for that.
@@ -31,24 +43,57 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Read at once.
 const READ_SIZE: usize = 2048;
 
-/// The connections there are, oldest first.
+/// The connections there are.
 #[derive(Default)]
-pub struct Connections(Vec<(Ipv4Addr, Task<()>)>);
+pub struct Connections {
+    /// Oldest first.
+    tasks: Vec<(Ipv4Addr, Task<()>)>,
+    /// Large answers on their way.
+    large: Rc<RefCell<Vec<(Ipv4Addr, usize)>>>,
+}
+
+/// Room for one large answer; given back when dropped.
+struct Room {
+    large: Rc<RefCell<Vec<(Ipv4Addr, usize)>>>,
+    answer: (Ipv4Addr, usize),
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut large = self.large.borrow_mut();
+        if let Some(at) = large.iter().position(|answer| *answer == self.answer) {
+            large.swap_remove(at);
+        }
+    }
+}
 
 impl Connections {
-    /// Makes room for one more connection of `host`: those that have ended are forgotten, and the
-    /// oldest one (of that host if it has its full number) is closed if need be.
-    fn make_room(&mut self, host: Ipv4Addr) {
-        self.0.retain(|(_, task)| !task.is_finished());
-        let of_host = self.0.iter().filter(|(peer, _)| *peer == host).count();
+    /// Puts one more connection of `host` in: those that have ended are forgotten, and the oldest
+    /// one (of that host if it has its full number) is closed if need be.
+    fn put(&mut self, host: Ipv4Addr, task: Task<()>) {
+        self.tasks.retain(|(_, task)| !task.is_finished());
+        let of_host = self.tasks.iter().filter(|(peer, _)| *peer == host).count();
         let oldest = if of_host >= CONNECTIONS_PER_HOST {
-            self.0.iter().position(|(peer, _)| *peer == host)
+            self.tasks.iter().position(|(peer, _)| *peer == host)
         } else {
-            (self.0.len() >= CONNECTIONS_MAX).then_some(0)
+            (self.tasks.len() >= CONNECTIONS_MAX).then_some(0)
         };
         if let Some(oldest) = oldest {
-            drop(self.0.remove(oldest));
+            drop(self.tasks.remove(oldest));
         }
+        self.tasks.push((host, task));
+    }
+
+    /// Room for an answer of this length to `host`, if there is any.
+    fn room(&self, host: Ipv4Addr, length: usize) -> Option<Room> {
+        let mut large = self.large.borrow_mut();
+        let all: usize = large.iter().map(|(_, length)| length).sum();
+        let own: usize = large.iter().filter(|(to, _)| *to == host).map(|(_, l)| l).sum();
+        if own + length > LARGE_ANSWERS_PER_HOST || all + length > LARGE_ANSWERS_MAX {
+            return None;
+        }
+        large.push((host, length));
+        Some(Room { large: self.large.clone(), answer: (host, length) })
     }
 }
 
@@ -69,10 +114,9 @@ pub async fn listen(daemon: Daemon, lan: Lan, listener: Io<TcpListener>) {
             continue;
         }
         let Ok(stream) = daemon.runtime().watch(stream, Interest::Both) else { continue };
-        let mut connections = daemon.connections();
-        connections.make_room(*peer.ip());
         let serve = serve(daemon.clone(), stream, *peer.ip());
-        connections.0.push((*peer.ip(), daemon.runtime().spawn(serve)));
+        daemon.connections().put(*peer.ip(), daemon.runtime().spawn(serve));
+        yield_now().await;
     }
 }
 
@@ -109,7 +153,8 @@ async fn serve(daemon: Daemon, stream: Io<TcpStream>, client: Ipv4Addr) {
     let mut connection = Connection { daemon, stream, client, buffer: Vec::new() };
     for left in (0..REQUESTS_PER_CONNECTION).rev() {
         match connection.request(left == 0).await {
-            Ok(true) => {}
+            // Requests that wait in one piece must not hold up the others.
+            Ok(true) => yield_now().await,
             Ok(false) | Err(End::Quiet) => return,
             Err(End::Refused(status)) => return connection.refuse(status).await,
         }
@@ -120,8 +165,8 @@ impl Connection {
     /// Answers one request; `false` when it was the last.
     async fn request(&mut self, last: bool) -> Result<bool, End> {
         let start = Instant::now();
-        let consumed = self.head(start + HEAD_TIME).await?;
-        let (request, _) = http::parse_head(&self.buffer)?.ok_or(End::Quiet)?;
+        self.head(start + HEAD_TIME).await?;
+        let (request, consumed) = http::parse_head(&self.buffer)?.ok_or(End::Quiet)?;
         let (kind, wants_continue) = (request.body()?, request.wants_continue());
         let mut body = self.buffer.split_off(consumed);
         std::mem::swap(&mut body, &mut self.buffer);
@@ -134,7 +179,16 @@ impl Connection {
 
         let (request, _) = http::parse_head(&head)?.ok_or(End::Quiet)?;
         let local = self.stream.get().local_addr()?;
-        let response = self.daemon.answer(&request, &body, local, self.client);
+        let mut response = self.daemon.answer(&request, &body, local, self.client);
+        let length = response.body.len();
+        let room = match length > SMALL_ANSWER {
+            true => self.daemon.connections().room(self.client, length),
+            false => None,
+        };
+        // Nothing is lost by it: what changes something has a small answer.
+        if room.is_none() && length > SMALL_ANSWER {
+            response = Response::new(503).header("Retry-After", RETRY_AFTER);
+        }
         let close = last || !request.keep_alive();
         let head_only = request.method == http::Method::Head;
         log::debug!(
@@ -146,29 +200,28 @@ impl Connection {
         );
         let mut out = Vec::with_capacity(response.body.len() + 512);
         response.write(&mut out, super::SERVER, &date(), head_only, close);
+        drop(response);
         self.write(&out, Instant::now() + ANSWER_TIME).await?;
+        drop(room);
         Ok(!close)
     }
 
-    /// Reads until a whole head is there; its length.
-    async fn head(&mut self, until: Instant) -> Result<usize, End> {
+    /// Reads until a whole head is there, or more than any head may have.
+    async fn head(&mut self, until: Instant) -> Result<(), End> {
         let mut searched = 0;
         loop {
-            if let Some(end) = http::find_head_end(&self.buffer, searched) {
-                if end > http::HEAD_MAX {
-                    return Err(End::Refused(431));
-                }
-                return Ok(end);
-            }
-            if self.buffer.len() > http::HEAD_MAX {
-                return Err(End::Refused(431));
+            if http::find_head_end(&self.buffer, searched).is_some()
+                || self.buffer.len() > http::HEAD_MAX
+            {
+                return Ok(());
             }
             searched = self.buffer.len();
             match self.read_more(until).await? {
                 Some(0) => return Err(End::Quiet),
                 Some(_) => {}
-                // Silence before the first byte is nothing to answer.
-                None if self.buffer.is_empty() => return Err(End::Quiet),
+                // Silence is nothing to answer, nor is the line end that some clients send after
+                // a body: an answer nobody asked for would be taken for that to the next request.
+                None if self.buffer.trim_ascii().is_empty() => return Err(End::Quiet),
                 None => return Err(End::Refused(408)),
             }
         }

@@ -29,7 +29,8 @@ pub struct Address {
     pub port: u16,
     /// Everything SSDP says here is sent through this.
     pub ssdp: Rc<Io<UdpSocket>>,
-    _tasks: [Task<()>; 3],
+    _tasks: [Task<()>; 2],
+    announcing: Task<()>,
 }
 
 /// What hears the group on one LAN device.
@@ -44,11 +45,17 @@ struct Group {
 pub struct Lans {
     addresses: Vec<Address>,
     groups: Vec<Group>,
+    /// CONFIGID.UPNP.ORG as last announced; `None` before the first announcement.
+    announced: Option<u32>,
 }
 
 impl Lans {
     /// Opens what `places` need, closes what they do not; what stays is not touched. What cannot
     /// be opened is logged, and tried again at the next change.
+    ///
+    /// A new address is another start of the device for control points, and so is another
+    /// description: BOOTID grows, and the addresses that stay are announced again (UDA 1.1 §1.2.2,
+    /// §1.2.4).
     pub fn follow(&mut self, daemon: &Daemon, places: &[Place], port: u16) {
         let places = places.get(..LANS_MAX).unwrap_or(places);
         let stays = |a: &Address| places.contains(&a.place) && a.port == port;
@@ -59,6 +66,29 @@ impl Lans {
             ssdp::say_byebye(daemon, address);
         }
         drop::<Vec<Address>>(gone);
+        let config_id = daemon.config_id();
+        let same_words = self.announced.is_none_or(|announced| announced == config_id);
+        let grown = places.iter().any(|place| self.addresses.iter().all(|a| a.place != *place));
+        if self.announced.is_some() && (grown || !same_words) {
+            let next = ssdp::next_boot_id(daemon);
+            for address in &self.addresses {
+                match same_words {
+                    true => ssdp::say_update(daemon, address, next),
+                    false => ssdp::say_byebye(daemon, address),
+                }
+            }
+            ssdp::set_boot_id(daemon, next);
+            for address in &mut self.addresses {
+                address.announcing = daemon.runtime().spawn(ssdp::announce(
+                    daemon.clone(),
+                    ssdp::Voice::of(address),
+                    ssdp::Opening::Alive,
+                ));
+            }
+        }
+        if !places.is_empty() {
+            self.announced = Some(config_id);
+        }
         self.groups
             .retain(|g| places.iter().any(|p| p.lan.device == g.device && p.index == g.index));
         for place in places {
@@ -107,7 +137,7 @@ fn open_address(daemon: &Daemon, place: &Place, port: u16) -> io::Result<Address
     let tasks = [
         runtime.spawn(http::listen(daemon.clone(), lan.clone(), listener)),
         runtime.spawn(ssdp::hear_unicast(daemon.clone(), voice.clone())),
-        runtime.spawn(ssdp::announce(daemon.clone(), voice)),
     ];
-    Ok(Address { place: place.clone(), port, ssdp: socket, _tasks: tasks })
+    let announcing = runtime.spawn(ssdp::announce(daemon.clone(), voice, ssdp::Opening::Byebye));
+    Ok(Address { place: place.clone(), port, ssdp: socket, _tasks: tasks, announcing })
 }

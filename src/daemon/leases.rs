@@ -10,7 +10,7 @@
 //! as no time passed. Pure: reading and writing the files is the daemon's.
 
 use crate::gateway::mapping::{clean_description, External, Id, Mapping, Origin, Protocol};
-use std::fmt::Write as _;
+use std::fmt::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
@@ -42,30 +42,30 @@ pub struct Saved {
     pub boot_id: u32,
 }
 
-/// The state file's text.
+/// Writes the state file's text, piece by piece: it may be megabytes.
 pub fn write<'a>(
+    out: &mut dyn Write,
     mappings: impl Iterator<Item = &'a Mapping>,
     boot_id: u32,
     clocks: &Clocks,
-) -> String {
-    let mut text = String::new();
+) -> fmt::Result {
     let Clocks { boot, uptime, unix, now } = clocks;
     let boot = if boot.is_empty() { "-" } else { boot };
-    let _ = writeln!(text, "{HEADER}\nclocks {boot} {uptime} {unix}\nbootid {boot_id}");
+    write!(out, "{HEADER}\nclocks {boot} {uptime} {unix}\nbootid {boot_id}\n")?;
     for m in mappings {
-        let _ = write!(text, "lease {} {} {} ", m.id, m.external.protocol, m.external.port);
+        write!(out, "lease {} {} {} ", m.id, m.external.protocol, m.external.port)?;
         match m.external.remote {
-            Some(remote) => drop(write!(text, "{remote} ")),
-            None => text.push_str("* "),
+            Some(remote) => write!(out, "{remote} ")?,
+            None => out.write_str("* ")?,
         }
-        let _ = write!(text, "{} ", m.internal);
+        write!(out, "{} ", m.internal)?;
         match m.remaining(*now) {
-            Some(left) => drop(write!(text, "{} ", left.as_millis())),
-            None => text.push_str("- "),
+            Some(left) => write!(out, "{} ", left.as_millis())?,
+            None => out.write_str("- ")?,
         }
-        let _ = writeln!(text, "{} {} {}", u8::from(m.enabled), m.origin.name(), m.description);
+        writeln!(out, "{} {} {}", u8::from(m.enabled), m.origin.name(), m.description)?;
     }
-    text
+    Ok(())
 }
 
 /// Reads a state file back. Lines that make no sense are left out; another format gives nothing.
@@ -129,16 +129,19 @@ fn read_protocol(name: &str) -> Option<Protocol> {
     Protocol::ALL.into_iter().find(|protocol| protocol.name() == name)
 }
 
-/// The peer file's text: enabled mappings, ends as Unix time.
-pub fn write_peer<'a>(mappings: impl Iterator<Item = &'a Mapping>, clocks: &Clocks) -> String {
-    let mut text = String::new();
+/// Writes the peer file's text: enabled mappings, ends as Unix time.
+pub fn write_peer<'a>(
+    out: &mut dyn Write,
+    mappings: impl Iterator<Item = &'a Mapping>,
+    clocks: &Clocks,
+) -> fmt::Result {
     for m in mappings.filter(|m| m.enabled) {
         let (protocol, port) = (m.external.protocol, m.external.port);
         let end = m.remaining(clocks.now).map_or(0, |left| clocks.unix + left.as_secs().max(1));
         let (address, internal) = (m.internal.ip(), m.internal.port());
-        let _ = writeln!(text, "{protocol}:{port}:{address}:{internal}:{end}:{}", m.description);
+        writeln!(out, "{protocol}:{port}:{address}:{internal}:{end}:{}", m.description)?;
     }
-    text
+    Ok(())
 }
 
 /// Reads a peer file, with six fields or, as newer ones have, a remote host after the port.
@@ -187,6 +190,12 @@ fn read_remote(field: &str) -> Option<Option<Ipv4Addr>> {
 mod tests {
     use super::*;
 
+    fn text(write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> String {
+        let mut text = String::new();
+        write(&mut text).unwrap();
+        text
+    }
+
     fn clocks(uptime: u64, unix: u64) -> Clocks {
         Clocks { now: Instant::now(), boot: "b00t".into(), uptime, unix }
     }
@@ -212,7 +221,7 @@ mod tests {
         other.origin = Origin::Pcp;
         other.description.clear();
         let list = [mapping(7, Some(100), then.now), other];
-        let text = write(list.iter(), 42, &then);
+        let text = text(|out| write(out, list.iter(), 42, &then));
 
         let mut later = clocks(1060, 99_999_999);
         later.now = then.now;
@@ -225,7 +234,8 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_at_boot_ends_nothing() {
         let then = clocks(1000, 50_000);
-        let text = write([mapping(7, Some(100), then.now)].iter(), 1, &then);
+        let list = [mapping(7, Some(100), then.now)];
+        let text = text(|out| write(out, list.iter(), 1, &then));
         let jumped = Clocks { unix: 9_000_000, ..clocks(1010, 0) };
         assert_eq!(read(&text, &jumped).mappings.len(), 1);
         let backwards = Clocks { boot: "other".into(), ..clocks(5, 10) };
@@ -238,7 +248,7 @@ mod tests {
     fn the_peer_file_is_written_and_read_as_others_write_and_read_it() {
         let clocks = clocks(0, 1_700_000_000);
         let list = [mapping(7, Some(100), clocks.now), mapping(8, None, clocks.now)];
-        let text = write_peer(list.iter(), &clocks);
+        let text = text(|out| write_peer(out, list.iter(), &clocks));
         let want = "UDP:3074:192.168.1.10:3074:1700000100:a: game of two  words\n\
                     UDP:3074:192.168.1.10:3074:0:a: game of two  words\n";
         assert_eq!(text, want);

@@ -12,6 +12,7 @@ pub mod json;
 pub mod lan;
 pub mod leases;
 pub mod network;
+pub mod report;
 pub mod runtime;
 pub mod sockets;
 pub mod ssdp;
@@ -312,6 +313,9 @@ impl Daemon {
                 return;
             }
         };
+        if config.ct_mark != state.config.ct_mark {
+            log::warn!("option ct_mark takes effect at the next start");
+        }
         let uuid = identity::uuid(&config, Some(state.identity.uuid));
         state.identity = identity::identity(&config, uuid);
         state.describe();

@@ -96,11 +96,13 @@ impl State {
         self.gateway.set_lans(lans);
     }
 
-    /// Every LAN address there is now.
+    /// Every LAN address there is now. A device that is the WAN's, too, is not served, whatever
+    /// the configuration says.
     pub(super) fn places(&self) -> Vec<Place> {
         let mut places = Vec::new();
-        for device in &self.config.internal_device {
-            let device = device.as_str();
+        let wan = self.gateway.wan().device.as_deref();
+        let devices = self.config.internal_device.iter().map(|device| device.as_str());
+        for device in devices.filter(|device| Some(*device) != wan) {
             let Some(index) = self.net.index(device).filter(|_| self.net.is_up(device)) else {
                 continue;
             };

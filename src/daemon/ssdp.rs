@@ -1,8 +1,8 @@
 //! SSDP on the wire: searches heard and answered, the device announced and taken back.
 
 use super::lan::Address;
-use super::runtime::Io;
-use super::{system, Daemon};
+use super::runtime::{yield_now, Io};
+use super::{system, Daemon, State};
 use crate::gateway::Lan;
 use crate::igd::tree;
 use crate::proto::http;
@@ -19,6 +19,8 @@ const ALIVE_TIMES: u32 = 3;
 const ALIVE_GAP: Duration = Duration::from_millis(100);
 /// Longest datagram read; a longer one is no search of ours.
 const DATAGRAM_MAX: usize = 2048;
+/// BOOTID is below 2^31 (UDA 1.1 §1.2.2).
+const BOOT_ID_MAX: u32 = 0x7fff_ffff;
 /// Pause after a receive error that is not our doing, so that it cannot spin the loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,9 +52,11 @@ fn base(address: Ipv4Addr, port: u16) -> String {
     format!("http://{address}:{port}")
 }
 
-/// Reads one datagram; errors are logged and survived.
+/// Reads one datagram; errors are logged and survived. A flood must not keep the loop to itself,
+/// so everything else has its turn before each.
 async fn hear(daemon: &Daemon, socket: &Io<UdpSocket>, bytes: &mut [u8]) -> (usize, SocketAddrV4) {
     loop {
+        yield_now().await;
         match socket.read_with(|socket| socket.recv_from(bytes)).await {
             Ok((length, SocketAddr::V4(from))) => return (length, from),
             Ok(_) => {}
@@ -92,7 +96,8 @@ pub async fn hear_unicast(daemon: Daemon, voice: Voice) {
 }
 
 impl Voice {
-    fn of(address: &Address) -> Voice {
+    /// That of one LAN address.
+    pub fn of(address: &Address) -> Voice {
         Voice { lan: address.place.lan.clone(), port: address.port, socket: address.ssdp.clone() }
     }
 }
@@ -131,11 +136,22 @@ fn search(daemon: &Daemon, voice: Voice, bytes: &[u8], from: SocketAddrV4, multi
     daemon.runtime().spawn(answer).detach();
 }
 
-/// Announces one LAN address: first that what was here before is gone, then that it is here, three
-/// times, and again for ever at random intervals below half of max-age (UDA 1.1 §1.2.2).
-pub async fn announce(daemon: Daemon, voice: Voice) {
+/// What an announcement begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// That what was here before is gone (WANIPConnection:2 §2.3.23).
+    Byebye,
+    /// That it is here.
+    Alive,
+}
+
+/// Announces one LAN address: three times at first, and again for ever at random intervals below
+/// half of max-age (UDA 1.1 §1.2.2).
+pub async fn announce(daemon: Daemon, voice: Voice, opening: Opening) {
     let runtime = daemon.runtime().clone();
-    say(&daemon, &voice, ssdp::write_byebye);
+    if opening == Opening::Byebye {
+        say(&daemon, &voice, ssdp::write_byebye);
+    }
     for _ in 0..ALIVE_TIMES {
         let jitter = daemon.state().random.u32(0..ALIVE_GAP.as_millis() as u32);
         let pause = ALIVE_GAP / 2 + Duration::from_millis(u64::from(jitter));
@@ -145,10 +161,9 @@ pub async fn announce(daemon: Daemon, voice: Voice) {
     loop {
         let pause = {
             let mut state = daemon.state();
-            let interval = state.config.notify_interval;
-            state.random.u32(interval / 2..interval.max(2))
+            ssdp::next_alive(max_age(&state), state.random.u32(..))
         };
-        runtime.sleep_until(Instant::now() + Duration::from_secs(pause.into())).await;
+        runtime.sleep_until(Instant::now() + pause).await;
         say(&daemon, &voice, ssdp::write_alive);
     }
 }
@@ -158,8 +173,25 @@ pub fn say_byebye(daemon: &Daemon, address: &Address) {
     say(daemon, &Voice::of(address), ssdp::write_byebye);
 }
 
+/// Tells on one address that everything stays but BOOTID.
+pub fn say_update(daemon: &Daemon, address: &Address, next_boot_id: u32) {
+    say(daemon, &Voice::of(address), |out, advert, common| {
+        ssdp::write_update(out, advert, common, next_boot_id);
+    });
+}
+
+/// BOOTID of the announcements after the next change.
+pub fn next_boot_id(daemon: &Daemon) -> u32 {
+    daemon.state().boot_id.wrapping_add(1) & BOOT_ID_MAX
+}
+
+/// Makes this BOOTID that of everything said from now on.
+pub fn set_boot_id(daemon: &Daemon, boot_id: u32) {
+    daemon.state().boot_id = boot_id;
+}
+
 /// Sends the whole set once.
-fn say(daemon: &Daemon, voice: &Voice, write: fn(&mut Vec<u8>, &Advert, &Common<'_>)) {
+fn say(daemon: &Daemon, voice: &Voice, write: impl Fn(&mut Vec<u8>, &Advert, &Common<'_>)) {
     let adverts = {
         let state = daemon.state();
         tree::adverts(state.identity.undecided, &state.identity, &voice.base())
@@ -172,13 +204,23 @@ fn say(daemon: &Daemon, voice: &Voice, write: fn(&mut Vec<u8>, &Advert, &Common<
     }
 }
 
+/// What is said holds for twice as long as it is at most not said again.
+fn max_age(state: &State) -> u32 {
+    state.config.notify_interval.saturating_mul(2)
+}
+
 impl Daemon {
+    /// CONFIGID of what is described now.
+    pub(super) fn config_id(&self) -> u32 {
+        self.state().config_id
+    }
+
     /// The headers all SSDP messages share.
     fn with_common<R>(&self, date: Option<&str>, write: impl FnOnce(&Common<'_>) -> R) -> R {
         let state = self.state();
         write(&Common {
             server: super::SERVER,
-            max_age: state.config.notify_interval * 2,
+            max_age: max_age(&state),
             boot_id: state.boot_id,
             config_id: state.config_id,
             date,

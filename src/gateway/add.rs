@@ -25,6 +25,10 @@ use std::time::{Duration, Instant};
 /// before the kernel hears of it could be taken for "never".
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
 
+/// Most mappings of one external port, which differ in their remote host. They share kernel
+/// elements, so a change of one looks at all.
+pub const REMOTES_MAX: usize = 64;
+
 /// Where a request will end up.
 enum Place {
     /// In the place of a mapping that is there.
@@ -63,6 +67,9 @@ impl<B: Backend> Gateway<B> {
                 self.check_external()?;
                 self.check_room(request)?;
                 let port = match port {
+                    Some(port) if self.is_crowded(request.protocol, port) => {
+                        return Err(Refusal::QuotaExceeded);
+                    }
                     Some(port) => port,
                     None => self.choose_port(request)?,
                 };
@@ -165,6 +172,10 @@ impl<B: Backend> Gateway<B> {
             return Err(Refusal::TableFull);
         }
         Ok(())
+    }
+
+    fn is_crowded(&self, protocol: Protocol, port: u16) -> bool {
+        self.table.at_port(protocol, port).nth(REMOTES_MAX - 1).is_some()
     }
 
     /// A port that nobody has, of neither protocol unless the other's is the asker's own.

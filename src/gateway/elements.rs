@@ -10,7 +10,8 @@
 //!   longest-lived is taken, so that a refresh never moves a host's outgoing port.
 //!
 //! Everything here is pure, and a mutation costs O(log n) for each mapping it touches and each
-//! mapping that shares a port or an endpoint with it.
+//! mapping that shares its external port, of which there are at most
+//! [`REMOTES_MAX`](crate::gateway::REMOTES_MAX).
 
 use crate::gateway::mapping::{External, Id, Mapping, Protocol};
 use crate::gateway::table::Table;
@@ -174,12 +175,12 @@ impl<'a> View<'a> {
     }
 
     fn reverse(self, protocol: Protocol, internal: SocketAddrV4) -> Option<Element> {
-        let here = self.table.at_internal(protocol, internal);
+        // The index has the fittest first, so that only what the plan takes away is passed over.
+        let kept = self.kept(self.table.at_internal(protocol, internal)).find(|m| m.enabled);
         let new = |m: &Mapping| (m.external.protocol, m.internal) == (protocol, internal);
-        let first = self
-            .after(here, new)
-            .filter(|m| m.enabled)
-            .min_by_key(|m| (m.external.remote.is_some(), m.id))?;
+        let coming = self.coming(new).filter(|m| m.enabled);
+        let first =
+            kept.into_iter().chain(coming).min_by_key(|m| (m.external.remote.is_some(), m.id))?;
         let rule = Rule::Reverse { protocol, internal, port: first.external.port };
         Some(Element { rule, expires: first.expires })
     }
@@ -191,11 +192,18 @@ impl<'a> View<'a> {
         here: impl Iterator<Item = &'a Mapping>,
         new: impl Fn(&Mapping) -> bool,
     ) -> impl Iterator<Item = &'a Mapping> {
+        self.kept(here).chain(self.coming(new))
+    }
+
+    fn kept(self, here: impl Iterator<Item = &'a Mapping>) -> impl Iterator<Item = &'a Mapping> {
         let put = self.plan.and_then(|plan| plan.put.as_ref());
         let removed = self.plan.map_or(&[][..], |plan| &plan.remove);
         here.filter(move |m| {
             put.is_none_or(|put| put.id != m.id) && removed.binary_search(&m.id).is_err()
         })
-        .chain(put.filter(|put| new(put)))
+    }
+
+    fn coming(self, new: impl Fn(&Mapping) -> bool) -> Option<&'a Mapping> {
+        self.plan.and_then(|plan| plan.put.as_ref()).filter(|put| new(put))
     }
 }

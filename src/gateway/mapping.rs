@@ -134,6 +134,13 @@ impl Mapping {
     pub fn remaining(&self, now: Instant) -> Option<Duration> {
         self.expires.map(|at| at.saturating_duration_since(now))
     }
+
+    /// [`remaining`](Mapping::remaining) in whole seconds, rounded up: what has not ended has at
+    /// least one left.
+    pub fn seconds_left(&self, now: Instant) -> Option<u64> {
+        let left = self.remaining(now)?;
+        Some(left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0)))
+    }
 }
 
 /// Which external port will do.

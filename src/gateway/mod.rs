@@ -20,7 +20,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-pub use add::LEASE_MIN;
+pub use add::{LEASE_MIN, REMOTES_MAX};
 pub use network::{ExternalState, Lan, Wan};
 pub(crate) use recover::mapping_of;
 pub use recover::RESYNC_BATCH;
@@ -158,7 +158,8 @@ impl<B: Backend> Gateway<B> {
         Box::new(self.table.range(protocol, ports))
     }
 
-    /// Mappings of one internal endpoint, in the order they were made.
+    /// Mappings of one internal endpoint: first the enabled for any remote host, in the order they
+    /// were made, then the enabled for one, then the disabled.
     pub fn of_internal(
         &self,
         protocol: Protocol,

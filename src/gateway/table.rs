@@ -27,14 +27,30 @@ impl Outside {
     }
 }
 
-/// An internal endpoint packed likewise.
+/// An internal endpoint packed likewise, and behind it, in two bits, how fit a mapping is to be the
+/// one whose port packets leave from: first those for any remote host, last the disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Inside(u64);
 
 impl Inside {
-    fn of(protocol: Protocol, internal: SocketAddrV4) -> Self {
+    fn first_of(protocol: Protocol, internal: SocketAddrV4) -> Self {
         let address = u64::from(internal.ip().to_bits());
-        Inside(u64::from(protocol.number()) << 48 | address << 16 | u64::from(internal.port()))
+        let protocol = u64::from(protocol.number());
+        Inside(protocol << 50 | address << 18 | u64::from(internal.port()) << 2)
+    }
+
+    fn last_of(protocol: Protocol, internal: SocketAddrV4) -> Self {
+        Inside(Inside::first_of(protocol, internal).0 | 3)
+    }
+
+    fn of(mapping: &Mapping) -> Self {
+        let External { protocol, remote, .. } = mapping.external;
+        let rank = match (mapping.enabled, remote) {
+            (true, None) => 0,
+            (true, Some(_)) => 1,
+            (false, _) => 2,
+        };
+        Inside(Inside::first_of(protocol, mapping.internal).0 | rank)
     }
 }
 
@@ -73,8 +89,7 @@ impl Table {
         let (id, host) = (mapping.id, *mapping.internal.ip());
         let clash = self.externals.insert(Outside::of(&mapping.external), id);
         debug_assert!(clash.is_none(), "two mappings with one outside");
-        let inside = Inside::of(mapping.external.protocol, mapping.internal);
-        self.internals.insert((inside, id));
+        self.internals.insert((Inside::of(&mapping), id));
         *self.hosts.entry(host).or_insert(0) += 1;
         if let Some(end) = mapping.expires {
             self.ends.insert((end, id));
@@ -89,8 +104,7 @@ impl Table {
         let place = self.place(id)?;
         let mapping = *self.rows.remove(place);
         self.externals.remove(&Outside::of(&mapping.external));
-        let inside = Inside::of(mapping.external.protocol, mapping.internal);
-        self.internals.remove(&(inside, id));
+        self.internals.remove(&(Inside::of(&mapping), id));
         if let Some(count) = self.hosts.get_mut(mapping.internal.ip()) {
             *count -= 1;
             if *count == 0 {
@@ -159,16 +173,16 @@ impl Table {
         self.range(protocol, port..=port)
     }
 
-    /// Mappings of one internal endpoint, by id.
+    /// Mappings of one internal endpoint: those for any remote host, then those for one, then the
+    /// disabled; each by id.
     pub(crate) fn at_internal(
         &self,
         protocol: Protocol,
         internal: SocketAddrV4,
     ) -> impl Iterator<Item = &Mapping> {
-        let inside = Inside::of(protocol, internal);
-        self.internals
-            .range((inside, Id(0))..=(inside, Id(u64::MAX)))
-            .filter_map(|(_, id)| self.get(*id))
+        let first = (Inside::first_of(protocol, internal), Id(0));
+        let last = (Inside::last_of(protocol, internal), Id(u64::MAX));
+        self.internals.range(first..=last).filter_map(|(_, id)| self.get(*id))
     }
 
     /// How many mappings a host has.
@@ -203,8 +217,7 @@ impl Table {
         }
         assert_eq!(self.hosts, hosts);
         assert_eq!(self.externals, self.iter().map(|m| (Outside::of(&m.external), m.id)).collect());
-        let internals =
-            self.iter().map(|m| (Inside::of(m.external.protocol, m.internal), m.id)).collect();
+        let internals = self.iter().map(|m| (Inside::of(m), m.id)).collect();
         assert_eq!(self.internals, internals);
         let ends = self.iter().filter_map(|m| Some((m.expires?, m.id))).collect();
         assert_eq!(self.ends, ends);

@@ -8,7 +8,7 @@ mod refusing;
 
 use super::mapping::{External, Id, Mapping, Origin, Port, Protocol, Refusal, Request};
 use super::policy::{Limits, PermRule, Policy};
-use super::{Asker, Event, Gateway, Granted, Lan, Wan};
+use super::{Asker, Event, Gateway, Granted, Lan, Wan, REMOTES_MAX};
 use crate::netfilter::memory::Memory;
 use crate::netfilter::{Element, Rule, Slot};
 use std::net::{Ipv4Addr, SocketAddrV4};

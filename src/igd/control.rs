@@ -65,9 +65,15 @@ fn invoke<B: Backend + 'static>(
     if target == (Target { service: soap::CONTROL, action: QUERY }) {
         return query(ctx, face, service, target, arguments);
     }
-    let version = service.asked(face, target.service).ok_or(Code::InvalidAction)?;
-    let action = actions::<B>(service, version)
-        .find(|action| action.name == target.action)
+    let asked = service.asked(face, target.service).ok_or(Code::InvalidAction)?;
+    // Clients that take the first gateway they find use the newer actions under the older name,
+    // `upnpc -n` for one, without a look at what the description lists: those follow the rules of
+    // the version that has them.
+    let (version, action) = Face::ALL
+        .into_iter()
+        .filter(|version| *version >= asked)
+        .flat_map(|version| actions::<B>(service, version).map(move |action| (version, action)))
+        .find(|(_, action)| action.name == target.action)
         .ok_or(Code::InvalidAction)?;
     check(action.args, arguments)?;
     run(action, target, Call { ctx, face, version, arguments })

@@ -16,6 +16,7 @@ mod wan_common;
 mod wan_ip;
 
 pub use identity::{Face, Identity, MODEL_MAX, NAME_MAX, URL_MAX};
+pub use wan_ip::LISTING_MAX;
 
 use crate::gateway::{ExternalState, Gateway};
 use crate::netfilter::Backend;

@@ -200,13 +200,13 @@ pub fn answers(target: &Target<'_>, id: &Identity, base: &str) -> Vec<Advert> {
     match *target {
         Target::All => all_of(id.undecided).collect(),
         Target::RootDevice => all_of(id.undecided).take(1).collect(),
-        Target::Uuid(uuid) => {
-            let uuid = uuid.strip_prefix("uuid:").unwrap_or(uuid);
-            let is_it = |a: &Advert| {
-                a.kind.strip_prefix("uuid:").is_some_and(|udn| udn.eq_ignore_ascii_case(uuid))
-            };
-            Face::ALL.into_iter().flat_map(all_of).filter(is_it).collect()
-        }
+        // ST is the target as it was searched, USN the device's own spelling.
+        Target::Uuid(uuid) => Face::ALL
+            .into_iter()
+            .flat_map(all_of)
+            .filter(|a| a.kind.eq_ignore_ascii_case(uuid))
+            .map(|a| Advert { kind: uuid.to_owned(), ..a })
+            .collect(),
         Target::Type(urn) => {
             let alias = [SERVICE_TYPE, PPP_ALIAS, ":", Face::V1.digit()].concat();
             if urn == alias {

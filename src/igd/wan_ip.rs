@@ -4,6 +4,8 @@
 mod mappings;
 mod version2;
 
+pub use version2::LISTING_MAX;
+
 use super::action::Arg::{In, Optional, Out};
 use super::action::{Action, Call, Kind, Reply, Variable};
 use super::codes::Code;

@@ -13,7 +13,8 @@ pub use budget::{
     Budget, SOURCES_MAX, SOURCE_BURST, SOURCE_PER_SECOND, TOTAL_BURST, TOTAL_PER_SECOND,
 };
 pub use message::{
-    write_alive, write_byebye, write_response, write_update, Advert, Common, MESSAGE_MAX, VALUE_MAX,
+    next_alive, write_alive, write_byebye, write_response, write_update, Advert, Common,
+    MESSAGE_MAX, VALUE_MAX,
 };
 pub use search::{
     delay, parse_search, split_version, Search, Target, DELAY_MAX, MX_MAX, SEARCH_MAX, TARGET_MAX,

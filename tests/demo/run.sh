@@ -4,7 +4,7 @@
 # `upnpc` opens ports and real packets go through them. One line a step, with what was seen.
 set -eu
 cd "$(dirname "$0")/../.."
-export PATH=$PATH:${HOME:-/root}/.cargo/bin
+export PATH=$PATH:/usr/sbin:/sbin:${HOME:-/root}/.cargo/bin
 
 readonly LAN=postern-demo-$$-lan ROUTER=postern-demo-$$-router WAN=postern-demo-$$-wan
 # Clients refuse documentation addresses, so this one only looks public; it exists nowhere but in
@@ -68,7 +68,6 @@ wait_for() {
   return 1
 }
 
-[ "$(id -u)" = 0 ] || fail "namespaces and nftables need root: sudo make demo"
 tests/setup.sh demo
 cargo build --locked --quiet || fail "the build"
 POSTERN=$(cargo metadata --locked --no-deps --format-version 1 |
@@ -77,7 +76,7 @@ readonly POSTERN
 ok "built: $("$POSTERN" --version)"
 
 for name in $LAN $ROUTER $WAN; do
-  ip netns add $name
+  ip netns add $name || fail "a network namespace: is this a container without the right to?"
   ip -n $name link set lo up
 done
 ip -n $ROUTER -batch - <<END
@@ -129,10 +128,10 @@ start /dev/null $LAN socat TCP-LISTEN:7000,fork,reuseaddr SYSTEM:"$who"
 start /dev/null $LAN socat UDP-RECVFROM:7001,fork,reuseaddr SYSTEM:"$who"
 sleep 0.3
 from_internet_tcp() {
-  at $WAN socat -T 2 - "TCP:$EXTERNAL:17000,connect-timeout=2" </dev/null 2>&1 | sed 's/.* E //'
+  at $WAN socat -T 2 - "TCP:$EXTERNAL:17000,connect-timeout=2" </dev/null 2>&1 | sed 's/.* [EW] //'
 }
 from_internet_udp() {
-  echo hello | at $WAN socat -T 2 - "UDP:$EXTERNAL:17001" 2>&1 | sed 's/.* E //'
+  echo hello | at $WAN socat -T 2 - "UDP:$EXTERNAL:17001" 2>&1 | sed 's/.* [EW] //'
 }
 expect "before: TCP from the Internet is refused" "Connection refused" "$(from_internet_tcp)"
 expect "before: UDP from the Internet is refused" "Connection refused" "$(from_internet_udp)"

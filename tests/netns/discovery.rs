@@ -5,6 +5,7 @@ use crate::daemon::UUID;
 use crate::traffic::{FROM_ALICE, FROM_BOB};
 use crate::world::{Host, World, BOB, ROUTER};
 use roxmltree::Document;
+use rustix::process::Signal;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -223,4 +224,51 @@ fn a_start_says_byebye_then_alive_and_a_stop_says_byebye_to_all_of_it() {
     let old: u32 = boot_ids.first().unwrap().parse().unwrap();
     let new: u32 = header(&alive[0], "BOOTID.UPNP.ORG").parse().unwrap();
     assert!(new > old, "{new} after {old}");
+}
+
+#[test]
+fn a_new_address_and_a_new_description_are_announced_under_a_new_boot_id() {
+    // Conformance 20, 21, 22.
+    let world = World::new();
+    let daemon = world.start();
+    thread::sleep(Duration::from_millis(600));
+    let of = |messages: &[String], nts: &str, name: &str| -> BTreeSet<String> {
+        let kind = messages.iter().filter(|m| header(m, "NTS") == nts);
+        kind.map(|m| header(m, name).to_string()).collect()
+    };
+    let one = |set: BTreeSet<String>| -> u32 {
+        assert_eq!(set.len(), 1, "{set:?}");
+        set.first().unwrap().parse().unwrap()
+    };
+    const BOOT: &str = "BOOTID.UPNP.ORG";
+    const CONFIG: &str = "CONFIGID.UPNP.ORG";
+    const LOCATION: &str = "LOCATION";
+    let at = |address: &str| format!("http://{address}:5000/igd1/desc.xml");
+
+    let hearing = listen(&world, Duration::from_millis(1200));
+    world.ip(Host::Router, "addr add 192.168.5.1/24 dev br-lan");
+    let heard = hearing.heard();
+    let old = one(of(&heard, "ssdp:update", BOOT));
+    let new = one(of(&heard, "ssdp:update", "NEXTBOOTID.UPNP.ORG"));
+    assert_eq!(new, old + 1);
+    assert_eq!(of(&heard, "ssdp:update", LOCATION), BTreeSet::from([at("192.168.1.1")]));
+    assert_eq!(one(of(&heard, "ssdp:alive", BOOT)), new);
+    let both = BTreeSet::from([at("192.168.1.1"), at("192.168.5.1")]);
+    assert_eq!(of(&heard, "ssdp:alive", LOCATION), both);
+
+    let hearing = listen(&world, Duration::from_millis(1200));
+    world.ip(Host::Router, "addr del 192.168.5.1/24 dev br-lan");
+    assert_eq!(of(&hearing.heard(), "ssdp:alive", LOCATION), BTreeSet::new());
+
+    let config_id = one(of(&heard, "ssdp:alive", CONFIG));
+    let hearing = listen(&world, Duration::from_millis(1200));
+    world.configure(&world.config("\toption friendly_name 'Another name'"));
+    daemon.signal(Signal::HUP);
+    let heard = hearing.heard();
+    assert!(!of(&heard, "ssdp:byebye", "USN").is_empty(), "{heard:?}");
+    assert_eq!(of(&heard, "ssdp:byebye", "USN"), of(&heard, "ssdp:alive", "USN"));
+    assert_eq!(one(of(&heard, "ssdp:alive", BOOT)), new + 1);
+    assert_ne!(one(of(&heard, "ssdp:alive", CONFIG)), config_id);
+    let answer = world.search(FROM_ALICE, IGD1).swap_remove(0);
+    assert_eq!(header(&answer, BOOT), (new + 1).to_string());
 }

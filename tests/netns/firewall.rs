@@ -1,8 +1,9 @@
 //! The main firewall reloads and restarts under traffic; no flow is lost.
 
 use crate::clients::{ask, IGD1};
-use crate::traffic::FROM_ALICE;
-use crate::world::{World, EXTERNAL, FIREWALL};
+use crate::traffic::{FROM_ALICE, FROM_PEER};
+use crate::world::{Host, World, ALICE, EXTERNAL, FIREWALL};
+use std::io::ErrorKind;
 use std::net::SocketAddrV4;
 use std::thread;
 use std::time::Duration;
@@ -49,4 +50,24 @@ fn a_firewall_without_the_forward_line_is_reported() {
     assert_eq!(world.status()["firewall"]["forward_hook"], "missing");
     world.firewall_reload();
     assert_eq!(world.status()["firewall"]["forward_hook"], "ok");
+}
+
+#[test]
+fn with_a_mark_as_signal_the_firewall_lets_through_what_bears_it() {
+    let world = World::new();
+    let line = "ct mark & 0x20000000 == 0x20000000 accept";
+    world.nft(&FIREWALL.replace("ct label 127 accept", line));
+    let _daemon = world.start_with(&world.config("\toption ct_mark '0x20000000'"));
+    let _server = world.tcp_server(Host::Alice, (ALICE, 7000));
+    world.control_point(FROM_ALICE, IGD1).add(&ask("TCP", 17000, 7000)).unwrap();
+    let to = SocketAddrV4::new(EXTERNAL, 17000);
+    let peer = FROM_PEER.port(40000);
+    assert_eq!(world.tcp(peer, to), Ok(peer.source));
+    assert_eq!(world.status()["firewall"]["signal"], "ct-mark");
+    assert_eq!(world.status()["firewall"]["forward_hook"], "ok");
+
+    // The usual firewall looks for the label, which nothing bears now.
+    world.firewall_reload();
+    assert_eq!(world.tcp(FROM_PEER.port(40001), to), Err(ErrorKind::ConnectionRefused));
+    assert_eq!(world.status()["firewall"]["forward_hook"], "missing");
 }

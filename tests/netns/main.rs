@@ -17,6 +17,7 @@ mod discovery;
 mod faces;
 mod firewall;
 mod lifecycle;
+mod limits;
 mod malformed;
 mod packets;
 mod upnpc;

@@ -95,13 +95,19 @@ fn upnpc_opens_lists_refreshes_and_closes_a_tcp_and_a_udp_port() {
 }
 
 #[test]
-fn upnpc_lists_takes_any_port_and_deletes_ranges_in_the_version_2_tree() {
-    // Conformance 136, 143, 147.
+fn upnpc_lists_takes_any_port_and_deletes_ranges_in_either_tree() {
+    // Conformance 136, 143, 147. Without `-u`, upnpc takes the first tree.
+    for target in [IGD1, IGD2] {
+        lists_takes_any_port_and_deletes_ranges(target);
+    }
+}
+
+fn lists_takes_any_port_and_deletes_ranges(target: &str) {
     let world = World::new();
     let _daemon = world.start();
     let _alice = world.tcp_server(Host::Alice, (ALICE, 7000));
     let _bob = world.tcp_server(Host::Bob, (BOB, 7000));
-    let url = world.control_point(FROM_ALICE, IGD2).location;
+    let url = world.control_point(FROM_ALICE, target).location;
     let alice = |args: &[&str]| world.upnpc(Host::Alice, &[&["-u", &url[..]], args].concat());
     let bob = |args: &[&str]| world.upnpc(Host::Bob, &[&["-u", &url[..]], args].concat());
 
@@ -126,10 +132,11 @@ fn upnpc_lists_takes_any_port_and_deletes_ranges_in_the_version_2_tree() {
         alice(&["-a", "@", "7000", port, "TCP", "600"]);
     }
     let lines = listed(&alice(&["-L"]));
-    let expected = ["17000", "17001", "17002", "17010"];
-    for (line, port) in lines.iter().filter(|l| l.contains("192.168.1.10:7000")).zip(expected) {
-        assert!(line.contains(&format!("TCP {port}->192.168.1.10:7000 ")), "{lines:?}");
-    }
+    let own = lines.iter().filter(|line| line.contains("->192.168.1.10:"));
+    let own: Vec<_> = own.map(|line| line.split_once(' ').unwrap().1).collect();
+    let line = |port| format!("TCP {port}->192.168.1.10:7000  'libminiupnpc' ''");
+    // upnpc shows the last of a list first.
+    assert_eq!(own, [17010, 17002, 17001, 17000].map(line));
     let out = alice(&["-N", "17001", "17009", "TCP"]);
     assert!(out.contains("UPNP_DeletePortMappingRange() returned : 0"), "{out}");
     let ports = world.list();
@@ -183,4 +190,22 @@ fn a_port_of_another_host_is_neither_given_away_nor_closed() {
     assert_eq!(world.rows(), rows);
     let to = SocketAddrV4::new(EXTERNAL, 17000);
     assert_eq!(world.tcp(FROM_PEER.port(40000), to), Ok(FROM_PEER.port(40000).source));
+}
+
+#[test]
+fn a_flow_under_way_outlives_its_mapping_and_a_new_one_finds_the_port_closed() {
+    // Conformance 142: a delete closes the gate, it cuts nothing off.
+    let world = World::new();
+    let _daemon = world.start();
+    let _server = world.udp_server(Host::Alice, (ALICE, 7000));
+    let url = world.control_point(FROM_ALICE, IGD1).location;
+    let upnpc = |args: &[&str]| world.upnpc(Host::Alice, &[&["-u", &url[..]], args].concat());
+    upnpc(&["-a", "@", "7000", "17000", "UDP", "600"]);
+    let to = SocketAddrV4::new(EXTERNAL, 17000);
+    let from = FROM_PEER.port(40000);
+    assert_eq!(world.udp(from, to), Ok(from.source));
+    let out = upnpc(&["-d", "17000", "UDP"]);
+    assert!(out.contains("returned : 0"), "{out}");
+    assert_eq!(world.udp(from, to), Ok(from.source));
+    assert_eq!(world.udp(FROM_PEER, to), REFUSED);
 }

@@ -176,3 +176,17 @@ fn a_kernel_that_stays_out_of_step_is_a_refusal() {
     lab.open(&ask(ALICE, 3001));
     assert!(!lab.gateway.needs_resync());
 }
+
+#[test]
+fn one_external_port_has_a_bounded_number_of_remote_hosts_266() {
+    let mut lab = Lab::new();
+    let remote = |n: usize| Some(Ipv4Addr::from_bits(REMOTE.to_bits() + n as u32));
+    for n in 0..REMOTES_MAX {
+        lab.open(&Request { remote: remote(n), ..ask(ALICE, 3000) });
+    }
+    let one_more = Request { remote: remote(REMOTES_MAX), ..ask(ALICE, 3000) };
+    assert_eq!(lab.add(&one_more), Err(Refusal::QuotaExceeded));
+    let again = lab.add(&Request { remote: remote(5), ..ask(ALICE, 3000) }).unwrap();
+    assert!(!again.new, "a refresh needs no room");
+    lab.open(&ask(ALICE, 3001));
+}

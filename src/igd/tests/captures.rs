@@ -57,7 +57,9 @@ fn mapped(name: &str) -> (u16, u16, String) {
 #[test]
 fn an_unescaped_description_survives_item_66a() {
     assert_eq!(mapped("upnpc-2.2.4-v1-AddPortMapping"), (18080, 8080, "R&D <3 café".into()));
+    assert_eq!(mapped("upnpc-2.2.4-v1-AddAnyPortMapping"), (17002, 7002, "R&D <3".into()));
     assert_eq!(mapped("nat-upnp-1.1.1-AddPortMapping"), (12345, 54321, "R&D <game>".into()));
+    assert_eq!(mapped("aioupnp-0.0.18-AddPortMapping"), (17014, 7001, "aio & <x>".into()));
     assert_eq!(
         mapped("nat-port-mapper-4.0.5-AddAnyPortMapping"),
         (4444, 4444, "js & <more>".into())

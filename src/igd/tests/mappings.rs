@@ -141,7 +141,7 @@ fn off_lan_targets_are_refused_even_without_secure_mode_item_133() {
 fn every_spelling_of_any_host_is_the_same_mapping_item_117() {
     for at in [V1, V2] {
         let mut world = world();
-        for any in ["", "*", "0.0.0.0", " "] {
+        for any in ["", "*", "0.0.0.0", " ", "undefined"] {
             let arguments = mapping(&[("NewRemoteHost", any)]);
             assert_eq!(world.ask(at, "AddPortMapping", &arguments), "200");
         }
@@ -211,6 +211,33 @@ fn mappings_of_other_protocols_are_listed_item_149() {
         "200 NewRemoteHost= NewExternalPort=4000 NewProtocol=TCP NewInternalPort=4000 \
          NewInternalClient=192.168.1.101 NewEnabled=1 NewPortMappingDescription= NewLeaseDuration=60"
     );
+}
+
+#[test]
+fn a_walk_that_deletes_as_it_goes_sees_every_entry_item_144() {
+    let mut world = world();
+    for port in ["2000", "2001", "2002", "2003", "2004"] {
+        assert_eq!(world.ask(V1, "AddPortMapping", &mapping(&[("NewExternalPort", port)])), "200");
+    }
+    let mut seen = Vec::new();
+    let mut index = 0;
+    loop {
+        let at = index.to_string();
+        let entry = world.ask(V1, "GetGenericPortMappingEntry", &at_index(&at));
+        let Some(port) = entry.split("NewExternalPort=").nth(1).and_then(|t| t.split(' ').next())
+        else {
+            assert_eq!(entry, "713");
+            break;
+        };
+        seen.push(port.to_owned());
+        match seen.len() % 2 {
+            // What comes after a deleted entry moves up to its place.
+            1 => assert_eq!(world.ask(V1, "DeletePortMapping", &outside(port, "TCP")), "200"),
+            _ => index += 1,
+        }
+    }
+    assert_eq!(seen, ["2000", "2001", "2002", "2003", "2004"]);
+    assert_eq!(world.gateway.len(), 2);
 }
 
 #[test]

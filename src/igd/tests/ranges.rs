@@ -96,10 +96,23 @@ fn a_range_is_deleted_except_what_belongs_to_others_item_143() {
 }
 
 #[test]
-fn a_list_is_an_escaped_document_item_147() {
+fn the_older_service_name_gets_these_actions_too_by_the_newer_rules_items_136_143_147() {
+    for at in [V1, V1_AT_2] {
+        let mut world = world();
+        let forever = mapping(&[("NewLeaseDuration", "0")]);
+        assert_eq!(world.ask(at, "AddAnyPortMapping", &forever), "200 NewReservedPort=8080");
+        let list = world.ask(at, "GetListOfPortMappings", &list("0", "65535", "1", "0"));
+        assert!(list.contains("<p:NewLeaseTime>604800</p:NewLeaseTime>"), "{list}");
+        assert_eq!(world.ask(at, "DeletePortMappingRange", &range("0", "65535", "0")), "200");
+        assert_eq!(world.ask(at, "DeletePortMappingRange", &range("0", "65535", "0")), "730");
+    }
+}
+
+#[test]
+fn a_list_is_a_document_in_a_cdata_section_item_147() {
     let mut world = world();
     let arguments =
-        mapping(&[("NewRemoteHost", "9.9.9.9"), ("NewPortMappingDescription", "R&D <3")]);
+        mapping(&[("NewRemoteHost", "9.9.9.9"), ("NewPortMappingDescription", "R&D <3 ]]>")]);
     assert_eq!(world.ask(V2, "AddPortMapping", &arguments), "200");
     assert_eq!(
         world.ask(V2, "GetListOfPortMappings", &list("8080", "8080", "0", "0")),
@@ -111,9 +124,14 @@ fn a_list_is_an_escaped_document_item_147() {
          <p:NewRemoteHost>9.9.9.9</p:NewRemoteHost><p:NewExternalPort>8080</p:NewExternalPort>\
          <p:NewProtocol>TCP</p:NewProtocol><p:NewInternalPort>8000</p:NewInternalPort>\
          <p:NewInternalClient>192.168.1.100</p:NewInternalClient><p:NewEnabled>1</p:NewEnabled>\
-         <p:NewDescription>R&amp;D &lt;3</p:NewDescription><p:NewLeaseTime>3600</p:NewLeaseTime>\
+         <p:NewDescription>R&amp;D &lt;3 ]]&gt;</p:NewDescription><p:NewLeaseTime>3600</p:NewLeaseTime>\
          </p:PortMappingEntry></p:PortMappingList>"
     );
+    let urn = format!("urn:schemas-upnp-org:service:{}", V2.1);
+    let arguments = list("8080", "8080", "0", "0");
+    let reply = world.raw(&envelope(V2.0, &urn, "GetListOfPortMappings", &arguments));
+    let text = String::from_utf8(reply.body).unwrap();
+    assert!(text.contains("<NewPortListing><![CDATA[<?xml ") && !text.contains("&lt;p:"), "{text}");
 }
 
 #[test]
@@ -142,6 +160,33 @@ fn a_list_of_a_thousand_has_them_all_item_147() {
     }
     let expected: Vec<u16> = (2000..3000).collect();
     assert_eq!(listed(&mut world, &list("0", "65535", "1", "0")), Ok(expected));
+}
+
+#[test]
+fn a_list_stops_at_its_limit_and_goes_on_from_the_last_port_item_147() {
+    let mut world = world();
+    let costly = "&".repeat(100);
+    for port in (2000..4000).map(|port| port.to_string()) {
+        let arguments = mapping(&[
+            ("NewExternalPort", &port),
+            ("NewInternalPort", &port),
+            ("NewPortMappingDescription", &costly),
+        ]);
+        assert_eq!(world.ask(V2, "AddPortMapping", &arguments), "200");
+    }
+    let bytes = envelope(
+        V2.0,
+        "urn:schemas-upnp-org:service:WANIPConnection:2",
+        "GetListOfPortMappings",
+        &list("0", "65535", "1", "0"),
+    );
+    assert!(world.raw(&bytes).body.len() < LISTING_MAX + 4000);
+    let first = listed(&mut world, &list("0", "65535", "1", "0")).unwrap();
+    assert!((1000..1250).contains(&first.len()), "{}", first.len());
+    let last = first.last().unwrap();
+    let second = listed(&mut world, &list(&last.to_string(), "65535", "1", "0")).unwrap();
+    let all: Vec<u16> = first.iter().chain(&second[1..]).copied().collect();
+    assert_eq!(all, (2000..4000).collect::<Vec<u16>>());
 }
 
 #[test]

@@ -49,19 +49,20 @@ fn the_undecided_see_the_face_chosen_for_them_item_279() {
 }
 
 #[test]
-fn a_uuid_is_answered_by_the_face_that_has_it_item_7() {
+fn a_uuid_is_answered_as_it_was_asked_by_the_face_that_has_it_items_7_8() {
     let id = identity(Face::V1);
     for face in Face::ALL {
         for device in 0..3 {
             let udn = id.udn(face, device);
-            let expected = advert(face, &id, BASE, device, udn.clone());
-            assert_eq!(expected.usn, udn);
-            for asked in [&udn[..], &udn[5..], &udn.to_uppercase()[5..]] {
-                assert_eq!(answers(&Target::Uuid(asked), &id, BASE), vec![expected.clone()]);
+            let own = advert(face, &id, BASE, device, udn.clone());
+            assert_eq!(own.usn, udn);
+            for asked in [udn.clone(), udn.to_uppercase()] {
+                let expected = Advert { kind: asked.clone(), ..own.clone() };
+                assert_eq!(answers(&Target::Uuid(&asked), &id, BASE), [expected]);
             }
         }
     }
-    let other = "01234567-89ab-4def-8123-456789ab0013";
+    let other = "uuid:01234567-89ab-4def-8123-456789ab0013";
     assert_eq!(answers(&Target::Uuid(other), &id, BASE), []);
 }
 

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const LEASE_MAX: u32 = 604_800;
 /// Spellings of "any host" (§2.3.17 has only the empty one).
 const ANY_HOST: [&str; 3] = ["", "*", "0.0.0.0"];
+/// What npm's nat-upnp-ts and its descendants send for a remote host that nobody gave them.
+const NO_HOST: &str = "undefined";
 
 pub(super) fn generic_entry<B: Backend>(
     call: &mut Call<'_, '_, B>,
@@ -138,7 +140,7 @@ pub(super) fn protocol<B: Backend>(call: &Call<'_, '_, B>) -> Result<Protocol, C
 /// client; `otherwise` is the code for one.
 fn remote<B: Backend>(call: &Call<'_, '_, B>, otherwise: Code) -> Result<Option<Ipv4Addr>, Code> {
     let text = call.text("NewRemoteHost");
-    if ANY_HOST.contains(&text) {
+    if ANY_HOST.contains(&text) || text == NO_HOST {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| otherwise)
@@ -174,10 +176,7 @@ pub(super) fn remote_text(mapping: &Mapping) -> String {
     mapping.external.remote.map_or_else(String::new, |address| address.to_string())
 }
 
-/// Seconds left, rounded up: 0 would say that the mapping has no end.
+/// Seconds left, at least one: 0 would say that the mapping has no end.
 pub(super) fn lease_left(mapping: &Mapping, now: Instant) -> u32 {
-    mapping.remaining(now).map_or(0, |left| {
-        let up = left.as_secs().saturating_add((left.subsec_nanos() > 0).into());
-        up.max(1).try_into().unwrap_or(u32::MAX)
-    })
+    mapping.seconds_left(now).map_or(0, |left| left.max(1).try_into().unwrap_or(u32::MAX))
 }

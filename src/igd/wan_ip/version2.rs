@@ -8,9 +8,13 @@ use crate::igd::action::Arg::{In, Optional, Out};
 use crate::igd::action::{Action, Call, Reply};
 use crate::igd::codes::{self, Code};
 use crate::netfilter::Backend;
-use crate::proto::xml::{close, element, escape, open};
+use crate::proto::xml::{close, element, open};
 use std::ops::RangeInclusive;
 use std::time::Instant;
+
+/// Longest `NewPortListing`, in bytes as it is sent, but for one entry: some 1000 entries in the
+/// worst case. What is left of a longer one is had by asking again from the last port on.
+pub const LISTING_MAX: usize = 1 << 20;
 
 /// The actions of version 2 alone.
 pub(super) fn actions<B: Backend + 'static>() -> &'static [Action<B>] {
@@ -83,8 +87,11 @@ const fn in_range(code: Code) -> Code {
     }
 }
 
-/// `NewManage` 0: the asker's own; 1: everybody's. `NewNumberOfPorts` 0: all there are, at most
-/// the table's limit. Written entry by entry into the reply, so that it is in memory only once.
+/// `NewManage` 0: the asker's own; 1: everybody's. `NewNumberOfPorts` 0: all there are, as far as
+/// [`LISTING_MAX`] goes. Written entry by entry into the reply, so that it is in memory only once.
+///
+/// The document inside the document is a CDATA section, which is one of the two ways XML has for
+/// it (XML 1.0 §2.7) and the only one that miniupnpc reads. No `]]>` gets into it: values are escaped.
 fn list<B: Backend>(call: &mut Call<'_, '_, B>, reply: &mut Reply<'_>) -> Result<(), Code> {
     let ports = ports(call)?;
     let protocol = protocol(call)?;
@@ -104,21 +111,21 @@ fn list<B: Backend>(call: &mut Call<'_, '_, B>, reply: &mut Reply<'_>) -> Result
         .peekable();
     found.peek().ok_or(Code::PortMappingNotFound)?;
     reply.text_with(|out| {
-        escape(
-            out,
-            "<?xml version=\"1.0\"?><p:PortMappingList \
+        out.push_str(
+            "<![CDATA[<?xml version=\"1.0\"?><p:PortMappingList \
              xmlns:p=\"urn:schemas-upnp-org:gw:WANIPConnection\" \
              xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
              xsi:schemaLocation=\"urn:schemas-upnp-org:gw:WANIPConnection \
              http://www.upnp.org/schemas/gw/WANIPConnection-v2.xsd\">",
         );
-        let mut scratch = String::new();
+        let end = out.len() + LISTING_MAX;
         for mapping in found {
-            scratch.clear();
-            write_entry(&mut scratch, mapping, now);
-            escape(out, &scratch);
+            if out.len() > end {
+                break;
+            }
+            write_entry(out, mapping, now);
         }
-        escape(out, "</p:PortMappingList>");
+        out.push_str("</p:PortMappingList>]]>");
     });
     Ok(())
 }

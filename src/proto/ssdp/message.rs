@@ -1,10 +1,19 @@
 //! What a device sends: answers (UDA 1.1 §1.3.3) and announcements (§1.2.2–§1.2.4).
 
+use std::time::Duration;
+
 /// Longest value written, in bytes; the rest is cut off. With it, a message is at most
 /// [`MESSAGE_MAX`] bytes.
 pub const VALUE_MAX: usize = 224;
 /// Longest message, in bytes: one datagram that is never fragmented (UDA 1.1 §1.2.2).
 pub const MESSAGE_MAX: usize = 1400;
+
+/// How long to wait until everything is announced again: at random, at least a quarter and less
+/// than half of `max_age` (UDA 1.1 §1.2.2). `random` is uniform over all of `u32`.
+pub fn next_alive(max_age: u32, random: u32) -> Duration {
+    let quarter = (max_age / 4).max(1);
+    Duration::from_secs((quarter + random % quarter).into())
+}
 
 /// One thing a device announces or answers for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -89,3 +89,16 @@ fn item_25_whatever_the_values_a_message_is_one_datagram_with_no_line_of_theirs(
         assert!(text.ends_with("\r\n\r\n"));
     }
 }
+
+#[test]
+fn item_19_announcements_come_again_before_half_of_max_age_is_over() {
+    for max_age in [4, 120, 1800, 1801, u32::MAX] {
+        for random in [0, 1, 449, 450, 899, u32::MAX] {
+            let pause = next_alive(max_age, random).as_secs();
+            let (quarter, half) = (u64::from(max_age / 4), u64::from(max_age) / 2);
+            assert!((quarter..half).contains(&pause), "{max_age} {random}: {pause}");
+        }
+    }
+    assert_ne!(next_alive(1800, 1), next_alive(1800, 2));
+    assert!(!next_alive(0, 7).is_zero());
+}

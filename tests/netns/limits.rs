@@ -1,0 +1,157 @@
+//! A hostile LAN: what it can make the daemon hold, all at once, stays below the ceiling that the
+//! README states, and it keeps nobody else waiting.
+
+use crate::clients::{ask, bob_asks, msearch, IGD2};
+use crate::traffic::{FROM_ALICE, FROM_BOB};
+use crate::world::{Host, World, ALICE, ROUTER};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The ceiling in KiB, of a debug build.
+const CEILING: u64 = 24 << 10;
+/// `max_mappings`, and more than one host may have.
+const FULL: u16 = 8192;
+/// Connections of one host.
+const CONNECTIONS: usize = 40;
+
+/// The most the process has ever had in memory, in KiB.
+fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// One answered request on a connection that stays open.
+fn exchange(stream: &mut TcpStream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let mut bytes = [0; 4096];
+    loop {
+        let read = stream.read(&mut bytes).unwrap();
+        answer.extend_from_slice(&bytes[..read]);
+        let text = String::from_utf8_lossy(&answer);
+        if read == 0 || text.contains("</s:Envelope>") {
+            return text.into_owned();
+        }
+    }
+}
+
+fn soap(action: &str, arguments: &str) -> String {
+    let service = "urn:schemas-upnp-org:service:WANIPConnection:2";
+    let body = format!(
+        "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>\
+         <u:{action} xmlns:u=\"{service}\">{arguments}</u:{action}></s:Body></s:Envelope>"
+    );
+    format!(
+        "POST /igd2/wanip/control HTTP/1.1\r\nHost: {ROUTER}:5000\r\nContent-Type: text/xml\r\n\
+         Content-Length: {}\r\nSOAPAction: \"{service}#{action}\"\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Asks for mappings of ports `from..` until one is refused; how many were made, and the refusal.
+fn fill(world: &World, host: Host, client: &str, from: u16) -> (u16, String) {
+    world.inside(host, || {
+        let mut made = 0;
+        loop {
+            let mut stream = TcpStream::connect((ROUTER, 5000)).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            for _ in 0..99 {
+                let arguments = format!(
+                    "<NewRemoteHost/><NewExternalPort>{port}</NewExternalPort>\
+                     <NewProtocol>TCP</NewProtocol><NewInternalPort>{port}</NewInternalPort>\
+                     <NewInternalClient>{client}</NewInternalClient><NewEnabled>1</NewEnabled>\
+                     <NewPortMappingDescription>{}</NewPortMappingDescription>\
+                     <NewLeaseDuration>3600</NewLeaseDuration>",
+                    "d".repeat(100),
+                    port = from + made
+                );
+                let answer = exchange(&mut stream, &soap("AddPortMapping", &arguments));
+                if !answer.starts_with("HTTP/1.1 200") {
+                    let code = answer.split("<errorCode>").nth(1).unwrap();
+                    return (made, code.split('<').next().unwrap().to_string());
+                }
+                made += 1;
+            }
+        }
+    })
+}
+
+#[test]
+fn everything_filled_at_once_stays_below_the_ceiling() {
+    // Conformance 127, 262, 263, 266.
+    let world = World::new();
+    world.firewall_stop();
+    let daemon = world.start_with(&world.config("").replace("'igdv1' '1'", "'igdv1' '0'"));
+    let alice = fill(&world, Host::Alice, "192.168.1.10", 10_000);
+    assert_eq!(alice, (6144, "728".to_string()));
+    let bob = fill(&world, Host::Bob, "192.168.1.20", 20_000);
+    assert_eq!(bob, (FULL - 6144, "728".to_string()));
+    // A full table still refreshes, and still answers others in their protocol's words.
+    let control = world.control_point(FROM_ALICE, IGD2);
+    assert_eq!(control.add(&ask("TCP", 10_000, 10_000)), Ok(()));
+    assert_eq!(world.control_point(FROM_BOB, IGD2).add(&bob_asks("UDP", 9000, 9000)), Err(728));
+
+    let list = soap(
+        "GetListOfPortMappings",
+        "<NewStartPort>0</NewStartPort><NewEndPort>65535</NewEndPort>\
+         <NewProtocol>TCP</NewProtocol><NewManage>1</NewManage><NewNumberOfPorts>0</NewNumberOfPorts>",
+    );
+    let unfinished = format!("GET /x HTTP/1.1\r\nHost: {}\r\n", "h".repeat(8000));
+    let busy: Vec<Vec<TcpStream>> = [Host::Alice, Host::Bob]
+        .map(|host| {
+            world.inside(host, || {
+                let connect = |i: usize| {
+                    let mut stream = TcpStream::connect((ROUTER, 5000)).unwrap();
+                    let request = if i < CONNECTIONS / 2 { &list } else { &unfinished };
+                    stream.write_all(request.as_bytes()).unwrap();
+                    stream
+                };
+                (0..CONNECTIONS).map(connect).collect()
+            })
+        })
+        .into();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(control.external_address(), "11.22.33.1", "others are served meanwhile");
+    let peak = peak(daemon.pid());
+    println!("at most {peak} KiB");
+    assert!(peak < CEILING, "{peak} KiB");
+    drop(busy);
+}
+
+#[test]
+fn a_flood_of_searches_does_not_keep_others_waiting() {
+    // Conformance 26, 261, 263.
+    const FLOOD: Duration = Duration::from_secs(2);
+    let world = World::new();
+    let _daemon = world.start();
+    let search = msearch("ssdp:all", "MX: 1\r\n");
+    let (sent, worst) = thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            world.inside(Host::Alice, || {
+                let socket = UdpSocket::bind((ALICE, 0)).unwrap();
+                let end = Instant::now() + FLOOD;
+                let mut sent = 0u32;
+                while Instant::now() < end {
+                    sent += u32::from(socket.send_to(search.as_bytes(), (ROUTER, 1900)).is_ok());
+                }
+                sent
+            })
+        });
+        let mut worst = Duration::ZERO;
+        while !flood.is_finished() {
+            let asked = Instant::now();
+            assert_eq!(world.get(FROM_BOB, "/igd1/desc.xml").status, 200);
+            worst = worst.max(asked.elapsed());
+            // Fewer connections than the firewall lets through.
+            thread::sleep(Duration::from_millis(100));
+        }
+        (flood.join().unwrap(), worst)
+    });
+    println!("{sent} searches; the slowest answer to another host took {worst:?}");
+    assert!(sent > 10_000, "only {sent} searches are no flood");
+    assert!(worst < Duration::from_millis(500), "{worst:?}");
+}
