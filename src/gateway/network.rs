@@ -65,9 +65,10 @@ pub enum ExternalState {
 
 /// Prefixes that cannot be reached from the Internet (RFC 6890): a mapping there opens nothing.
 ///
-/// The documentation prefixes 192.0.2.0/24, 198.51.100.0/24 and 203.0.113.0/24 are left out on
-/// purpose: no provider hands them out, and laboratories use them as the Internet.
-const UNREACHABLE: [(Ipv4Addr, u8); 10] = [
+/// The documentation prefixes 192.0.2.0/24, 198.51.100.0/24 and 203.0.113.0/24 and the benchmarking
+/// prefix 198.18.0.0/15 are left out on purpose: no provider hands them out, and laboratories use
+/// them as the Internet.
+const UNREACHABLE: [(Ipv4Addr, u8); 9] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
@@ -76,13 +77,12 @@ const UNREACHABLE: [(Ipv4Addr, u8); 10] = [
     (Ipv4Addr::new(172, 16, 0, 0), 12),
     (Ipv4Addr::new(192, 0, 0, 0), 24),
     (Ipv4Addr::new(192, 168, 0, 0), 16),
-    (Ipv4Addr::new(198, 18, 0, 0), 15),
     // Multicast and everything above it.
     (Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
 
 /// Whether the Internet cannot reach this address: RFC 1918, RFC 6598 (carrier-grade NAT),
-/// link-local, loopback, benchmarking, multicast, reserved.
+/// link-local, loopback, multicast, reserved.
 pub fn is_private(address: Ipv4Addr) -> bool {
     UNREACHABLE.iter().any(|prefix| prefix_contains(*prefix, address))
 }
@@ -122,8 +122,6 @@ mod tests {
             "192.0.0.1",
             "192.168.0.0",
             "192.168.255.255",
-            "198.18.0.0",
-            "198.19.255.255",
             "224.0.0.0",
             "240.0.0.1",
             "255.255.255.255",
@@ -143,8 +141,7 @@ mod tests {
             "192.0.2.1",
             "192.167.255.255",
             "192.169.0.0",
-            "198.17.255.255",
-            "198.20.0.0",
+            "198.18.0.1",
             "198.51.100.1",
             "203.0.113.1",
             "223.255.255.255",

@@ -153,11 +153,11 @@ impl World {
 
     /// Finds a gateway by SSDP, reads its description and takes its WANIPConnection.
     pub fn control_point(&self, from: End, target: &str) -> ControlPoint<'_> {
-        let answers = self.search(from, target);
-        let location =
-            answers.first().map(|a| header(a, "LOCATION").to_string()).unwrap_or_default();
-        assert!(!location.is_empty(), "nobody answers to {target}: {answers:?}");
-        let description = self.get(from, &location).body;
+        // More than once as control points do: a datagram may be late on a busy machine.
+        let answer = (0..3).flat_map(|_| self.search(from, target)).next();
+        let location = answer.as_deref().map_or("", |answer| header(answer, "LOCATION"));
+        assert!(!location.is_empty(), "no LOCATION for {target}: {answer:?}");
+        let description = self.get(from, location).body;
         let tree = Document::parse(&description).unwrap();
         let text = |service: roxmltree::Node<'_, '_>, name: &str| {
             let child = service.children().find(|n| n.tag_name().name() == name);
@@ -170,7 +170,7 @@ impl World {
             .unwrap();
         let (service_type, control_path) =
             (text(service, "serviceType"), text(service, "controlURL"));
-        ControlPoint { world: self, from, location, service_type, control_path }
+        ControlPoint { world: self, from, location: location.into(), service_type, control_path }
     }
 }
 

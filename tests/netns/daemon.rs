@@ -63,6 +63,13 @@ impl World {
         daemon
     }
 
+    /// Runs a daemon with the configuration there is until it ends by itself.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(Host::Router, env!("CARGO_BIN_EXE_postern"));
+        command.args(["run", "--config"]).arg(self.config_path()).arg("--state").arg(self.state());
+        command.args(arguments).output().unwrap()
+    }
+
     /// Writes the configuration file.
     pub fn configure(&self, config: &str) {
         fs::write(self.config_path(), config).unwrap();

@@ -2,14 +2,14 @@
 
 use crate::clients::{header, msearch, GROUP, IGD1, IGD2};
 use crate::daemon::UUID;
-use crate::traffic::{FROM_ALICE, FROM_BOB};
-use crate::world::{Host, World, BOB, ROUTER};
+use crate::traffic::{End, FROM_ALICE, FROM_BOB, FROM_PEER};
+use crate::world::{Host, World, BOB, EXTERNAL, ROUTER};
 use roxmltree::Document;
 use rustix::process::Signal;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -271,4 +271,51 @@ fn a_new_address_and_a_new_description_are_announced_under_a_new_boot_id() {
     assert_ne!(one(of(&heard, "ssdp:alive", CONFIG)), config_id);
     let answer = world.search(FROM_ALICE, IGD1).swap_remove(0);
     assert_eq!(header(&answer, BOOT), (new + 1).to_string());
+}
+
+#[test]
+fn every_lan_is_served_at_its_own_address_and_none_maps_to_another() {
+    // Conformance 14, 133, 256, 300.
+    const GUEST: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 20);
+    let world = World::new();
+    world.ip(
+        Host::Router,
+        &format!(
+            "link add guest type veth peer name eth1 netns {}\n\
+             addr add 192.168.2.1/24 dev guest\n\
+             link set guest up",
+            world.name(Host::Bob)
+        ),
+    );
+    world.ip(Host::Bob, &format!("addr add {GUEST}/24 dev eth1\nlink set eth1 up"));
+    world.nft("insert rule inet fw4 input iifname guest accept");
+    let _daemon = world.start_with(&world.config("\tlist internal_device 'guest'"));
+    let _server = world.tcp_server(Host::Bob, (GUEST, 7000));
+    let guest = End::v4(Host::Bob, GUEST, 0);
+    for (from, lan) in
+        [(FROM_ALICE, "192.168.1.1"), (FROM_BOB, "192.168.1.1"), (guest, "192.168.2.1")]
+    {
+        let answers = world.search(from, IGD1);
+        let locations: Vec<_> = answers.iter().map(|a| header(a, "LOCATION")).collect();
+        assert_eq!(locations, [format!("http://{lan}:5000/igd1/desc.xml")], "{from:?}");
+    }
+
+    let at = GUEST.to_string();
+    world.upnpc(Host::Bob, &["-m", &at, "-a", &at, "7000", "17000", "tcp"]);
+    let foreign =
+        world.upnpc(Host::Bob, &["-m", &at, "-a", "192.168.1.10", "7000", "17001", "tcp"]);
+    assert!(foreign.contains("failed with code 606"), "{foreign}");
+    assert_eq!(
+        world.rows(),
+        [format!(
+            "ipv4 TCP 11.22.33.1:17000 -> {GUEST}:7000 remote=null 'libminiupnpc' upnp enabled=true"
+        )]
+    );
+    let peer = FROM_PEER.port(40000);
+    assert_eq!(world.tcp(peer, SocketAddrV4::new(EXTERNAL, 17000)), Ok(peer.source));
+
+    // A LAN that goes takes its service with it, and leaves the other's alone.
+    world.ip(Host::Router, "link del guest");
+    world.wait_for(|world| world.status()["internal"].as_array().unwrap().len() == 1);
+    assert_eq!(world.search(FROM_ALICE, IGD1).len(), 1);
 }

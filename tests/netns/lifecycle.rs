@@ -175,3 +175,29 @@ fn status_tells_what_the_daemon_serves() {
     let internal = status["internal"].to_string();
     assert!(internal.contains("br-lan") && internal.contains("192.168.1.1"), "{internal}");
 }
+
+#[test]
+fn without_a_named_wan_device_the_default_route_tells_it() {
+    let world = World::new();
+    let config = world.config("").replace("external_device 'wan'", "notify_interval '900'");
+    let daemon = world.start_with(&config);
+    assert_eq!(world.status()["external"]["device"], "wan");
+    assert_eq!(world.status()["external"]["address"], EXTERNAL.to_string());
+    world.unplug_wan();
+    world.wait_for_state("no-external-address");
+    world.plug_wan();
+    world.wan_address(EXTERNAL);
+    world.wait_for_state("active");
+    daemon.stop();
+
+    // Who names none of OpenWrt's networks' devices is told which option to set.
+    let logical = config.replace("list internal_device 'br-lan'", "option internal_iface 'lan'");
+    world.configure(&logical);
+    let refused = world.run(&[]);
+    assert_eq!(refused.status.code(), Some(78));
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        words.contains("internal_iface 'lan' is no device: set `list internal_device"),
+        "{words}"
+    );
+}
