@@ -27,8 +27,8 @@ const MANY: u16 = 4000;
 const COUNTED: u16 = 50;
 /// What "flat" allows.
 const TOLERANCE: f64 = 1.05;
-/// Longer than the daemon waits before it writes its lease files, which is not what is counted.
-const SETTLE: Duration = Duration::from_secs(7);
+/// For what the requests before have left to do.
+const SETTLE: Duration = Duration::from_secs(1);
 
 fn main() {
     let few = Costs::at(FEW);

@@ -3,6 +3,7 @@
 mod args;
 mod log;
 
+use argh::FromArgs;
 use args::{Args, Command};
 use postern::config;
 use postern::daemon::{self, ctl, report, Failure};
@@ -17,7 +18,10 @@ const CONFIG: u8 = 78;
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let args: Args = argh::from_env();
+    let args = match parse() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     if args.version {
         return print(concat!("postern ", env!("CARGO_PKG_VERSION"), "\n"));
     }
@@ -47,6 +51,17 @@ fn main() -> ExitCode {
             fail(USAGE, "say what to do: run, check, status, list or delete; --help tells more")
         }
     }
+}
+
+/// The command line, or the exit code where there is nothing more to do.
+fn parse() -> Result<Args, ExitCode> {
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Args::from_args(&["postern"], &words).map_err(|exit| match exit.status {
+        Ok(()) => print(&exit.output),
+        Err(()) => fail(USAGE, exit.output.trim_end()),
+    })
 }
 
 fn print(text: &str) -> ExitCode {

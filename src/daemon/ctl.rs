@@ -9,8 +9,9 @@ use super::Daemon;
 use crate::gateway::mapping::Id;
 use crate::sys::Interest;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ const CLIENTS_MAX: usize = 4;
 const QUESTION_MAX: usize = 128;
 /// Time for a question to arrive, or a piece of the answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two pieces of a list.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Mappings written between two looks at the rest of the world.
 const ROWS_PER_TURN: usize = 64;
 
@@ -45,6 +48,15 @@ pub fn open(state: &Path) -> io::Result<UnixListener> {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Claims the kernel table for this process, as long as what is returned lives.
+///
+/// # Errors
+/// `AddrInUse` when another daemon of this network namespace has it.
+pub fn own_table() -> io::Result<UnixListener> {
+    let name = SocketAddr::from_abstract_name("postern/inet/postern")?;
+    UnixListener::bind_addr(&name)
 }
 
 /// Asks the daemon of `state` one question; its answer without the first line.
@@ -200,6 +212,8 @@ impl Client {
                 return self.say(if json { "]\n" } else { "" }).await;
             }
             self.say(&piece).await?;
+            // Longer than any one turn of the loop: everybody else is heard first.
+            self.daemon.runtime().sleep_until(Instant::now() + PAUSE).await;
         }
     }
 }

@@ -1,4 +1,9 @@
 //! The state directory and the lease files: read at start, replaced whole, never per packet.
+//!
+//! While the daemon runs, the kernel is where the leases are kept. The state file is for the next
+//! start after a stop, and is written then; a copy made now and then is for a crash that takes the
+//! kernel's table along. The peer file is for others to read; a longer one is written less often,
+//! so that what it costs in a second does not grow with the number of mappings.
 
 use super::leases::{self, Clocks, Saved};
 use crate::config::options::{Config, Uuid};
@@ -12,8 +17,13 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// From the first change to the write that covers it.
-pub const WRITE_DELAY: Duration = Duration::from_secs(2);
+/// From the first change to the copy of the state file that covers it.
+pub const STATE_DELAY: Duration = Duration::from_secs(600);
+
+/// From the first change to the peer file that covers it, with so many mappings.
+pub fn peer_delay(mappings: usize) -> Duration {
+    Duration::from_secs(2) + Duration::from_millis(10).saturating_mul(mappings as u32)
+}
 
 /// Where the files are.
 pub struct Files {
@@ -41,22 +51,35 @@ impl Files {
         Saved { mappings: leases::read_peer(&text, clocks), ..Saved::default() }
     }
 
-    /// Replaces both files.
+    /// Replaces the state file.
     ///
     /// # Errors
-    /// Names the file that could not be written; the other is written all the same.
-    pub fn write<B: Backend>(
+    /// Names the file that could not be written.
+    pub fn write_state<B: Backend>(
         &self,
         gateway: &Gateway<B>,
         boot_id: u32,
+        stopped: bool,
         clocks: &Clocks,
     ) -> Result<(), String> {
-        let own =
-            replace(&self.leases, 0o600, |out| leases::write(out, all(gateway), boot_id, clocks));
-        if let Some(peer) = &self.peer {
-            replace(peer, 0o644, |out| leases::write_peer(out, all(gateway), clocks))?;
+        replace(&self.leases, 0o600, |out| {
+            leases::write(out, all(gateway), boot_id, stopped, clocks)
+        })
+    }
+
+    /// Replaces the peer file, if one is wanted.
+    ///
+    /// # Errors
+    /// Names the file that could not be written.
+    pub fn write_peer<B: Backend>(
+        &self,
+        gateway: &Gateway<B>,
+        clocks: &Clocks,
+    ) -> Result<(), String> {
+        match &self.peer {
+            Some(path) => replace(path, 0o644, |out| leases::write_peer(out, all(gateway), clocks)),
+            None => Ok(()),
         }
-        own
     }
 
     /// The UUID an earlier run had, if nothing better is known.
@@ -116,11 +139,16 @@ fn replace(
     mode: u32,
     write: impl FnOnce(&mut dyn Write) -> fmt::Result,
 ) -> Result<(), String> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
     let attempt = || -> io::Result<()> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
+        // What is there is a run's that was interrupted, or a link that somebody else put there.
+        match fs::remove_file(&beside) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
         let mut options = fs::OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        let file = options.write(true).create_new(true).mode(mode).open(&beside)?;
         file.set_permissions(PermissionsExt::from_mode(mode))?;
         let mut text = Text { file: BufWriter::new(file), error: None };
         if write(&mut text).is_err() {
@@ -129,7 +157,11 @@ fn replace(
         text.file.flush()?;
         fs::rename(&beside, path)
     };
-    attempt().map_err(|e| format!("{}: cannot be written: {e}", path.display()))
+    attempt().map_err(|e| {
+        // It may have filled the memory that is lacking.
+        let _ = fs::remove_file(&beside);
+        format!("{}: cannot be written: {e}", path.display())
+    })
 }
 
 #[cfg(test)]
@@ -142,7 +174,12 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("x");
         replace(&path, 0o644, |out| out.write_str("one")).unwrap();
+        let victim = dir.join("victim");
+        fs::write(&victim, "safe").unwrap();
+        std::os::unix::fs::symlink(&victim, dir.join("x.new")).unwrap();
         replace(&path, 0o600, |out| out.write_str("two")).unwrap();
+        assert_eq!(read_bounded(&victim).unwrap(), "safe");
+        fs::remove_file(&victim).unwrap();
         assert_eq!(read_bounded(&path).unwrap(), "two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);

@@ -29,9 +29,9 @@ pub const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// holds it for [`ANSWER_TIME`].
 pub const SMALL_ANSWER: usize = 16 << 10;
 /// Bytes of large answers on their way to one host at once.
-pub const LARGE_ANSWERS_PER_HOST: usize = 2 << 20;
+pub const LARGE_ANSWERS_PER_HOST: usize = 5 << 20;
 /// Bytes of large answers on their way at once, to all hosts.
-pub const LARGE_ANSWERS_MAX: usize = 4 << 20;
+pub const LARGE_ANSWERS_MAX: usize = 5 << 20;
 /// Seconds after which a large answer may be asked for again: [`ANSWER_TIME`].
 const RETRY_AFTER: &str = "10";
 /// Bytes read and thrown away after an error, so that the answer is not lost to a reset.
@@ -168,9 +168,8 @@ impl Connection {
         self.head(start + HEAD_TIME).await?;
         let (request, consumed) = http::parse_head(&self.buffer)?.ok_or(End::Quiet)?;
         let (kind, wants_continue) = (request.body()?, request.wants_continue());
-        let mut body = self.buffer.split_off(consumed);
-        std::mem::swap(&mut body, &mut self.buffer);
-        let head = body;
+        let rest = self.buffer.split_off(consumed);
+        let head = std::mem::replace(&mut self.buffer, rest);
 
         if wants_continue && kind != BodyKind::None && self.buffer.is_empty() {
             self.write(http::CONTINUE, start + REQUEST_TIME).await?;
@@ -198,10 +197,15 @@ impl Connection {
             request.path,
             response.status
         );
-        let mut out = Vec::with_capacity(response.body.len() + 512);
-        response.write(&mut out, super::SERVER, &date(), head_only, close);
-        drop(response);
-        self.write(&out, Instant::now() + ANSWER_TIME).await?;
+        // What fits goes out in one piece: some clients read no more. A large body is not copied.
+        let apart = response.body.len() > SMALL_ANSWER;
+        let mut out = Vec::new();
+        response.write(&mut out, super::SERVER, &date(), head_only || apart, close);
+        let until = Instant::now() + ANSWER_TIME;
+        self.write(&out, until).await?;
+        if apart && !head_only {
+            self.write(&response.body, until).await?;
+        }
         drop(room);
         Ok(!close)
     }

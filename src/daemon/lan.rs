@@ -47,6 +47,8 @@ pub struct Lans {
     groups: Vec<Group>,
     /// CONFIGID.UPNP.ORG as last announced; `None` before the first announcement.
     announced: Option<u32>,
+    /// The addresses there were last time, whether they could be served or not.
+    seen: Vec<Place>,
 }
 
 impl Lans {
@@ -57,6 +59,9 @@ impl Lans {
     /// description: BOOTID grows, and the addresses that stay are announced again (UDA 1.1 §1.2.2,
     /// §1.2.4).
     pub fn follow(&mut self, daemon: &Daemon, places: &[Place], port: u16) {
+        if places.len() > LANS_MAX {
+            log::warn!("{} LAN addresses are too many: {LANS_MAX} are served", places.len());
+        }
         let places = places.get(..LANS_MAX).unwrap_or(places);
         let stays = |a: &Address| places.contains(&a.place) && a.port == port;
         let (stay, gone) = std::mem::take(&mut self.addresses).into_iter().partition(stays);
@@ -68,7 +73,8 @@ impl Lans {
         drop::<Vec<Address>>(gone);
         let config_id = daemon.config_id();
         let same_words = self.announced.is_none_or(|announced| announced == config_id);
-        let grown = places.iter().any(|place| self.addresses.iter().all(|a| a.place != *place));
+        let grown = places.iter().any(|place| !self.seen.contains(place));
+        self.seen = places.to_vec();
         if self.announced.is_some() && (grown || !same_words) {
             let next = ssdp::next_boot_id(daemon);
             for address in &self.addresses {

@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 /// Longest state file read, in bytes: some 300 for each of 65,535 mappings.
 pub const FILE_MAX: u64 = 20 << 20;
 
+/// Longest time left that a peer file is believed, in seconds: the longest lease the peer gives.
+/// More means that the wall clock is not set yet.
+const PEER_LEASE_MAX: u64 = 604_800;
+
 /// First line of the state file; another number is another format.
 const HEADER: &str = "postern-leases 1";
 
@@ -40,6 +44,9 @@ pub struct Saved {
     pub mappings: Vec<Mapping>,
     /// BOOTID.UPNP.ORG of the run that wrote it.
     pub boot_id: u32,
+    /// Written by a run that ended in peace and took its kernel table along: the mappings are to
+    /// be put back even if a table is there, which can only be what an interrupted start made.
+    pub stopped: bool,
 }
 
 /// Writes the state file's text, piece by piece: it may be megabytes.
@@ -47,11 +54,15 @@ pub fn write<'a>(
     out: &mut dyn Write,
     mappings: impl Iterator<Item = &'a Mapping>,
     boot_id: u32,
+    stopped: bool,
     clocks: &Clocks,
 ) -> fmt::Result {
     let Clocks { boot, uptime, unix, now } = clocks;
     let boot = if boot.is_empty() { "-" } else { boot };
     write!(out, "{HEADER}\nclocks {boot} {uptime} {unix}\nbootid {boot_id}\n")?;
+    if stopped {
+        out.write_str("stopped\n")?;
+    }
     for m in mappings {
         write!(out, "lease {} {} {} ", m.id, m.external.protocol, m.external.port)?;
         match m.external.remote {
@@ -77,6 +88,7 @@ pub fn read(text: &str, clocks: &Clocks) -> Saved {
     }
     let mut passed = Duration::ZERO;
     for line in lines {
+        saved.stopped |= line == "stopped";
         match line.split_once(' ') {
             Some(("clocks", rest)) => passed = time_passed(rest, clocks).unwrap_or_default(),
             Some(("bootid", rest)) => saved.boot_id = rest.parse().unwrap_or_default(),
@@ -129,13 +141,14 @@ fn read_protocol(name: &str) -> Option<Protocol> {
     Protocol::ALL.into_iter().find(|protocol| protocol.name() == name)
 }
 
-/// Writes the peer file's text: enabled mappings, ends as Unix time.
+/// Writes the peer file's text: enabled mappings for any remote host, ends as Unix time. One for a
+/// single host would be read back as one for all.
 pub fn write_peer<'a>(
     out: &mut dyn Write,
     mappings: impl Iterator<Item = &'a Mapping>,
     clocks: &Clocks,
 ) -> fmt::Result {
-    for m in mappings.filter(|m| m.enabled) {
+    for m in mappings.filter(|m| m.enabled && m.external.remote.is_none()) {
         let (protocol, port) = (m.external.protocol, m.external.port);
         let end = m.remaining(clocks.now).map_or(0, |left| clocks.unix + left.as_secs().max(1));
         let (address, internal) = (m.internal.ip(), m.internal.port());
@@ -168,7 +181,7 @@ fn read_peer_line(line: &str, clocks: &Clocks) -> Option<Mapping> {
     let expires = match end.parse::<u64>().ok()? {
         0 => None,
         end => {
-            let left = end.checked_sub(clocks.unix).filter(|&left| left > 0)?;
+            let left = end.checked_sub(clocks.unix).filter(|&left| left > 0)?.min(PEER_LEASE_MAX);
             Some(clocks.now.checked_add(Duration::from_secs(left))?)
         }
     };
@@ -221,12 +234,12 @@ mod tests {
         other.origin = Origin::Pcp;
         other.description.clear();
         let list = [mapping(7, Some(100), then.now), other];
-        let text = text(|out| write(out, list.iter(), 42, &then));
+        let text = text(|out| write(out, list.iter(), 42, true, &then));
 
         let mut later = clocks(1060, 99_999_999);
         later.now = then.now;
         let saved = read(&text, &later);
-        assert_eq!(saved.boot_id, 42);
+        assert_eq!((saved.boot_id, saved.stopped), (42, true));
         assert_eq!(saved.mappings, [mapping(7, Some(40), then.now), list[1].clone()]);
         assert_eq!(read(&text, &clocks(1101, 50_000)).mappings.len(), 1, "the time of one is up");
     }
@@ -235,7 +248,7 @@ mod tests {
     fn a_clock_that_jumps_at_boot_ends_nothing() {
         let then = clocks(1000, 50_000);
         let list = [mapping(7, Some(100), then.now)];
-        let text = text(|out| write(out, list.iter(), 1, &then));
+        let text = text(|out| write(out, list.iter(), 1, false, &then));
         let jumped = Clocks { unix: 9_000_000, ..clocks(1010, 0) };
         assert_eq!(read(&text, &jumped).mappings.len(), 1);
         let backwards = Clocks { boot: "other".into(), ..clocks(5, 10) };

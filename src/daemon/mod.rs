@@ -41,6 +41,9 @@ use std::time::{Duration, Instant};
 /// SERVER header everywhere. The system's version is nobody's business.
 pub const SERVER: &str = concat!("Linux/1 UPnP/1.1 Postern/", env!("CARGO_PKG_VERSION"));
 
+/// Between two tries to make the kernel hold what the table holds.
+const RESYNC_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the command line says.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -105,8 +108,10 @@ struct Inner {
     connections: RefCell<http::Connections>,
     /// The earliest end of a lease may be another one.
     deadline: runtime::Signal,
-    /// The lease files are behind.
+    /// The peer file is behind.
     leases: runtime::Signal,
+    /// The state file is behind.
+    unsaved: runtime::Signal,
     /// Addresses or links have changed.
     network: runtime::Signal,
     /// Counted by its clones: answers to searches that wait for their moment.
@@ -120,8 +125,7 @@ pub struct Daemon(Rc<Inner>);
 /// Serves until SIGTERM or SIGINT.
 pub fn run(options: Options) -> Result<(), Failure> {
     let config = load(&options)?;
-    let debug = options.verbose || config.log_output == LogOutput::Debug;
-    log::set_max_level(if debug { log::LevelFilter::Debug } else { log::LevelFilter::Info });
+    log::set_max_level(level(&options, &config));
     if !config.enabled {
         log::warn!("{}: option enabled is 0: nothing to do", options.config.display());
         return Ok(());
@@ -130,6 +134,12 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let runtime = need(Runtime::new(), "epoll")?;
     let dir = options.state.display();
     need(std::fs::create_dir_all(&options.state), format_args!("cannot make {dir}"))?;
+    // Held until the end. The table is the namespace's, so its only owner is found by a name that
+    // is the namespace's too, whatever the state directory.
+    let _owner = ctl::own_table().map_err(|e| match e.kind() {
+        io::ErrorKind::AddrInUse => Failure::System("another postern runs here".to_owned()),
+        _ => Failure::System(format!("cannot claim the table: {e}")),
+    })?;
     let control = ctl::open(&options.state).map_err(|e| match e.kind() {
         io::ErrorKind::AddrInUse => {
             Failure::System(format!("another postern runs with --state {dir}"))
@@ -151,6 +161,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         connections: RefCell::default(),
         deadline: runtime::Signal::default(),
         leases: runtime::Signal::default(),
+        unsaved: runtime::Signal::default(),
         network: runtime::Signal::default(),
         waiting: Rc::default(),
     }));
@@ -162,13 +173,22 @@ pub fn run(options: Options) -> Result<(), Failure> {
         runtime.spawn(network::watch(daemon.clone(), watch)),
         runtime.spawn(network::follow(daemon.clone())),
         runtime.spawn(daemon.clone().keep_time()),
-        runtime.spawn(daemon.clone().keep_files()),
+        runtime.spawn(daemon.clone().keep_peer_file()),
+        runtime.spawn(daemon.clone().keep_state_file()),
         runtime.spawn(ctl::listen(daemon.clone(), control)),
     ];
     let ended = need(runtime.block_on(daemon.obey(signals)), "epoll")?;
     drop(tasks);
     daemon.stop();
     ended
+}
+
+/// How much is logged.
+fn level(options: &Options, config: &Config) -> log::LevelFilter {
+    match options.verbose || config.log_output == LogOutput::Debug {
+        true => log::LevelFilter::Debug,
+        false => log::LevelFilter::Info,
+    }
 }
 
 /// Reads the configuration and applies the command line. Problems are logged; only one that
@@ -194,6 +214,13 @@ fn load(options: &Options) -> Result<Config, Failure> {
     }
     if !options.internal.is_empty() {
         config.internal_device = options.internal.iter().map(device).collect::<Result<_, _>>()?;
+    }
+    if let Some(both) =
+        config.internal_device.iter().find(|d| config.external_device == Some((*d).clone()))
+    {
+        return Err(Failure::Config(format!(
+            "{name}: {both} cannot be the WAN and a LAN: set internal_device to LAN devices only"
+        )));
     }
     match config.unresolved().first() {
         Some(what) => Err(Failure::Config(format!("{name}: {what}"))),
@@ -225,6 +252,14 @@ impl State {
         };
         state.describe();
         state
+    }
+
+    /// Writes the state file; `stopped` when it is the last time.
+    fn save(&self, stopped: bool, clocks: &leases::Clocks) {
+        let written = self.files.write_state(&self.gateway, self.boot_id, stopped, clocks);
+        if let Err(e) = written {
+            log::error!("{e}");
+        }
     }
 
     /// CONFIGID follows what is described.
@@ -273,19 +308,26 @@ impl Daemon {
         let mut state = self.state();
         let clocks = system::clocks();
         let saved = state.files.read(&clocks);
-        state.boot_id = (clocks.unix as u32 & 0x7fff_ffff).max(saved.boot_id.wrapping_add(1));
+        let next = saved.boot_id.wrapping_add(1) & ssdp::BOOT_ID_MAX;
+        state.boot_id = (clocks.unix as u32 & ssdp::BOOT_ID_MAX).max(next);
         state.update_gateway();
         let failed = |e| Failure::System(format!("nf_tables: {e}"));
-        let back = if state.gateway.backend().adopted() {
+        let crashed = state.gateway.backend().adopted();
+        let mut back = 0;
+        if crashed {
             state.epoch_start = state.gateway.backend().created().min(state.started_uptime);
-            state.gateway.adopt(clocks.now).map_err(failed)?
-        } else {
-            state.gateway.restore(saved.mappings, clocks.now).map_err(failed)?
-        };
+            back += state.gateway.adopt(clocks.now).map_err(failed)?;
+        }
+        if saved.stopped || !crashed {
+            back += state.gateway.restore(saved.mappings, clocks.now).map_err(failed)?;
+        }
         if back > 0 {
             log::info!("{back} mappings of the run before are open");
         }
         self.mutated(&mut state);
+        // From now on the kernel knows better than what the run before left.
+        state.save(false, &clocks);
+        self.0.leases.set();
         drop(state);
         self.update_lans();
         self.say_state();
@@ -313,19 +355,23 @@ impl Daemon {
                 return;
             }
         };
-        if config.ct_mark != state.config.ct_mark {
-            log::warn!("option ct_mark takes effect at the next start");
+        if config.ct_mark != state.config.ct_mark || !config.enabled {
+            log::warn!("options ct_mark and enabled take effect at the next start");
         }
+        if let Err(e) = state.gateway.set_policy(config.policy(), Instant::now()) {
+            log::error!("nf_tables: {e}; the old configuration stays in force");
+            return;
+        }
+        log::set_max_level(level(&state.options, &config));
         let uuid = identity::uuid(&config, Some(state.identity.uuid));
         state.identity = identity::identity(&config, uuid);
         state.describe();
         state.files = Files::new(&state.options.state, &config);
-        if let Err(e) = state.gateway.set_policy(config.policy(), Instant::now()) {
-            log::error!("nf_tables: {e}");
-        }
         state.config = config;
         state.update_gateway();
         self.mutated(&mut state);
+        self.0.deadline.set();
+        self.0.leases.set();
         drop(state);
         self.update_lans();
         log::info!("configuration read again, {} mappings stay open", self.state().gateway.len());
@@ -340,7 +386,8 @@ impl Daemon {
         let state = &mut *state;
         let clocks = system::clocks();
         state.gateway.handle_timeout(clocks.now);
-        if let Err(e) = state.files.write(&state.gateway, state.boot_id, &clocks) {
+        state.save(true, &clocks);
+        if let Err(e) = state.files.write_peer(&state.gateway, &clocks) {
             log::error!("{e}");
         }
         if let Err(e) = state.gateway.backend().remove() {
@@ -361,33 +408,56 @@ impl Daemon {
         if any {
             self.0.deadline.set();
             self.0.leases.set();
+            self.0.unsaved.set();
         }
     }
 
-    /// The one deadline: waits for the earliest end of a lease.
+    /// The one deadline: waits for the earliest end of a lease, or, after the kernel has refused
+    /// what could not wait, for another try.
     async fn keep_time(self) {
         loop {
-            let at = self.state().gateway.poll_timeout();
+            let (end, behind) = {
+                let gateway = &self.state().gateway;
+                (gateway.poll_timeout(), gateway.needs_resync())
+            };
+            let retry = behind.then(|| Instant::now() + RESYNC_PAUSE);
+            let at = end.into_iter().chain(retry).min();
             let changed = self.0.deadline.wait();
             match at {
                 Some(at) => runtime::or(self.runtime().sleep_until(at), changed).await,
                 None => changed.await,
             }
             let mut state = self.state();
-            state.gateway.handle_timeout(Instant::now());
+            let now = Instant::now();
+            state.gateway.handle_timeout(now);
+            if retry.is_some_and(|at| at <= now) {
+                if let Err(e) = state.gateway.resync(now) {
+                    log::warn!("nf_tables: {e}; trying again");
+                }
+            }
             self.mutated(&mut state);
         }
     }
 
-    /// Writes the lease files a while after the first change, never for each.
-    async fn keep_files(self) {
+    /// Writes the peer file a while after the first change, never for each.
+    async fn keep_peer_file(self) {
         loop {
             self.0.leases.wait().await;
-            self.runtime().sleep_until(Instant::now() + files::WRITE_DELAY).await;
+            let delay = files::peer_delay(self.state().gateway.len());
+            self.runtime().sleep_until(Instant::now() + delay).await;
             let state = self.state();
-            if let Err(e) = state.files.write(&state.gateway, state.boot_id, &system::clocks()) {
+            if let Err(e) = state.files.write_peer(&state.gateway, &system::clocks()) {
                 log::error!("{e}");
             }
+        }
+    }
+
+    /// Writes the state file now and then, if there is anything new.
+    async fn keep_state_file(self) {
+        loop {
+            self.0.unsaved.wait().await;
+            self.runtime().sleep_until(Instant::now() + files::STATE_DELAY).await;
+            self.state().save(false, &system::clocks());
         }
     }
 }

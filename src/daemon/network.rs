@@ -48,6 +48,7 @@ pub async fn watch(daemon: Daemon, mut watch: Io<Watch>) {
             Ok(false) => {}
             Err(e) => {
                 log::error!("rtnetlink: {e}");
+                daemon.0.network.set();
                 daemon.runtime().sleep_until(Instant::now() + Duration::from_secs(1)).await;
                 continue;
             }
@@ -69,6 +70,9 @@ pub async fn follow(daemon: Daemon) {
         let mut state = daemon.state();
         state.update_gateway();
         daemon.mutated(&mut state);
+        if state.gateway.needs_resync() {
+            daemon.0.deadline.set();
+        }
         drop(state);
         daemon.update_lans();
     }

@@ -98,7 +98,14 @@ impl Status {
     pub(super) fn of(daemon: &Daemon) -> Status {
         let mut state = daemon.state();
         let state = &mut *state;
-        state.gateway.handle_timeout(Instant::now());
+        let now = Instant::now();
+        state.gateway.handle_timeout(now);
+        if matches!(state.gateway.backend().exists(), Ok(false)) {
+            log::warn!("the table inet postern has been removed: it is made anew");
+            if let Err(e) = state.gateway.resync(now) {
+                log::error!("nf_tables: {e}");
+            }
+        }
         daemon.mutated(state);
         let signal = state.gateway.backend().signal().name();
         let hook = match state.gateway.backend().forward_hook() {
@@ -109,6 +116,10 @@ impl Status {
             }
         };
         let (name, reason) = match state.gateway.external() {
+            _ if state.gateway.lans().is_empty() => (
+                "no-internal-address",
+                "no LAN device is up with an IPv4 address: look at list internal_device".to_owned(),
+            ),
             ExternalState::Active(_) if hook == "missing" => (
                 "active",
                 "the firewall drops forwarded packets and has no line that lets Postern's through"
@@ -217,6 +228,11 @@ impl Status {
 /// The list as the kernel alone tells it, for when no daemon runs.
 pub fn from_kernel(mut nft: Nft, json: bool) -> io::Result<String> {
     let list = nft.list().map_err(|e| io::Error::other(e.to_string()))?;
+    // Of several, only the daemon knows which one it tells its clients.
+    let external = match nft.external_addresses()?[..] {
+        [only] => Some(only),
+        _ => None,
+    };
     let now = Instant::now();
     let mut rows: Vec<(Mapping, u64)> = list
         .into_iter()
@@ -228,7 +244,7 @@ pub fn from_kernel(mut nft: Nft, json: bool) -> io::Result<String> {
     rows.sort_by_key(|(mapping, _)| mapping.id);
     let mut text = String::from(if json { "[" } else { "" });
     for (i, (mapping, connections)) in rows.iter().enumerate() {
-        let row = Row { mapping, external: None, connections: *connections, now };
+        let row = Row { mapping, external, connections: *connections, now };
         if json {
             text.push_str(if i > 0 { ",\n" } else { "" });
             row.json(&mut text);

@@ -22,7 +22,7 @@ pub use async_executor::Task;
 pub use futures_lite::future::{or, poll_fn, yield_now};
 
 /// Most tasks run between two looks at the kernel, so that no burst of ready tasks hides events.
-const TASKS_PER_TURN: usize = 64;
+const TASKS_PER_TURN: usize = 16;
 
 /// Longest sleep: epoll counts milliseconds in an `i32`.
 const SLEEP_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -20,7 +20,7 @@ const ALIVE_GAP: Duration = Duration::from_millis(100);
 /// Longest datagram read; a longer one is no search of ours.
 const DATAGRAM_MAX: usize = 2048;
 /// BOOTID is below 2^31 (UDA 1.1 §1.2.2).
-const BOOT_ID_MAX: u32 = 0x7fff_ffff;
+pub(super) const BOOT_ID_MAX: u32 = 0x7fff_ffff;
 /// Pause after a receive error that is not our doing, so that it cannot spin the loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 

@@ -2,7 +2,7 @@
 
 use crate::gateway::elements::Plan;
 use crate::gateway::mapping::{External, Id, Mapping, Protocol, Refusal};
-use crate::gateway::{Asker, Event, Gateway, Reason};
+use crate::gateway::{Asker, Event, Gateway, Reason, RESYNC_BATCH};
 use crate::netfilter::{Backend, BackendError};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -76,16 +76,17 @@ impl<B: Backend> Gateway<B> {
         self.drop_ids(vec![id], Reason::Deleted, now).map_err(|_| Refusal::Backend)
     }
 
-    /// Deletes everything, as the owner, in one batch. Returns how many there were.
+    /// Deletes everything, as the owner, in batches of [`RESYNC_BATCH`]. Returns how many there were.
     ///
     /// # Errors
-    /// `Backend`.
+    /// `Backend`; what went before the kernel refused is gone.
     pub fn flush(&mut self, now: Instant) -> Result<usize, Refusal> {
         self.handle_timeout(now);
         let ids: Vec<Id> = self.table.iter().map(|m| m.id).collect();
-        let count = ids.len();
-        self.drop_ids(ids, Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
-        Ok(count)
+        for some in ids.chunks(RESYNC_BATCH) {
+            self.drop_ids(some.to_vec(), Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
+        }
+        Ok(ids.len())
     }
 
     /// Ends mappings that are there, in the kernel first.

@@ -20,6 +20,7 @@ use crate::netlink::nfnl::{self, attribute as a, message as m};
 use crate::netlink::socket::{Dump, Fault, Socket, Traffic};
 use crate::netlink::wire::{self, Message, Writer};
 use std::io;
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 /// How often a batch is sent again without the deletions of what had just expired.
@@ -92,6 +93,23 @@ impl Nft {
     /// mappings stay and can be listed.
     pub fn adopted(&self) -> bool {
         self.adopted
+    }
+
+    /// Whether the table is there now. Anybody with the right may have removed it.
+    pub fn exists(&mut self) -> io::Result<bool> {
+        Ok(self.stamp()?.flatten().is_some())
+    }
+
+    /// The external addresses that the kernel forwards from, sorted.
+    pub fn external_addresses(&mut self) -> io::Result<Vec<Ipv4Addr>> {
+        let mut addresses = Vec::new();
+        self.dump(WanSet::Ext4.name(), &mut |message| {
+            let keys = element::items(message).filter_map(|item| element::item_key(&item));
+            let octets = keys.filter_map(|key| <[u8; 4]>::try_from(key).ok());
+            addresses.extend(octets.map(Ipv4Addr::from));
+        })?;
+        addresses.sort();
+        Ok(addresses)
     }
 
     /// The signal to the main firewall.

@@ -120,10 +120,11 @@ impl Watch {
 
     fn ask_next(&mut self, net: &mut Net) -> io::Result<()> {
         if self.asked.is_none() && !self.waiting.is_empty() {
-            let part = self.waiting.remove(0);
-            net.begin(part);
+            let part = self.waiting[0];
             let sequence = route::request(&mut self.writer, part);
             self.socket.send(&self.writer.finish())?;
+            net.begin(part);
+            self.waiting.remove(0);
             self.asked = Some((part, sequence));
         }
         Ok(())

@@ -67,3 +67,18 @@ fn list_reads_the_kernel_when_the_daemon_is_down_and_says_so() {
     assert!(offline[0].contains(":17000 -> 192.168.1.10:7000 "), "{offline:?} was {rows:?}");
     assert!(!world.cli(&["status"]).status.success());
 }
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_told_from_a_refusal() {
+    let world = World::new();
+    for args in [&["foo"][..], &["status", "--bogus"], &["delete", "abc"], &["delete"]] {
+        let mut command = world.command(Host::Router, env!("CARGO_BIN_EXE_postern"));
+        assert_eq!(command.args(args).output().unwrap().status.code(), Some(64), "{args:?}");
+    }
+    assert_eq!(world.cli(&["status"]).status.code(), Some(1));
+    world.configure(&world.config("\tlist internal_device 'wan'"));
+    let both = world.run(&[]);
+    assert_eq!(both.status.code(), Some(78));
+    let words = String::from_utf8(both.stderr).unwrap();
+    assert!(words.contains("wan cannot be the WAN and a LAN"), "{words}");
+}

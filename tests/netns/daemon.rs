@@ -66,7 +66,7 @@ impl World {
     /// Runs a daemon with the configuration there is until it ends by itself.
     pub fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(Host::Router, env!("CARGO_BIN_EXE_postern"));
-        command.args(["run", "--config"]).arg(self.config_path()).arg("--state").arg(self.state());
+        command.args(["run", "--config"]).arg(self.config_path());
         command.args(arguments).output().unwrap()
     }
 

@@ -3,7 +3,7 @@
 use crate::clients::{ask, bob_asks, header, Ask, IGD1, IGD2};
 use crate::daemon::{assert_expires_in, row};
 use crate::traffic::{FROM_ALICE, FROM_BOB, FROM_PEER};
-use crate::world::{Host, World, ALICE, EXTERNAL};
+use crate::world::{succeed, Host, World, ALICE, EXTERNAL};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -200,4 +200,51 @@ fn without_a_named_wan_device_the_default_route_tells_it() {
         words.contains("internal_iface 'lan' is no device: set `list internal_device"),
         "{words}"
     );
+}
+
+#[test]
+fn a_second_daemon_of_the_same_network_is_refused_whatever_its_state_directory() {
+    let world = World::new();
+    let _daemon = world.start();
+    world.control_point(FROM_ALICE, IGD1).add(&ask("UDP", 17000, 7000)).unwrap();
+    let before = world.rows();
+    let elsewhere = world.dir.join("elsewhere");
+    let refused = world.run(&["--state", elsewhere.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert!(words.contains("another postern runs here"), "{words}");
+    assert_eq!(world.rows(), before);
+    assert!(world.table().unwrap().contains("17000"));
+}
+
+#[test]
+fn leases_of_a_stopped_run_come_back_although_an_interrupted_start_left_an_empty_table() {
+    let world = World::new();
+    let daemon = world.start();
+    let before = some_mappings(&world);
+    daemon.stop();
+    // What a start leaves that was killed between making the table and filling it.
+    let leases = fs::read(world.state().join("leases")).unwrap();
+    let daemon = world.start();
+    succeed("delete", world.cli(&["delete", "--all"]));
+    daemon.crash();
+    fs::write(world.state().join("leases"), leases).unwrap();
+    assert!(world.table().is_some());
+    let _daemon = world.start();
+    assert_eq!(
+        world.list().iter().map(row).collect::<Vec<_>>(),
+        before.iter().map(row).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_table_that_somebody_removed_is_made_anew_with_every_mapping() {
+    let world = World::new();
+    let _daemon = world.start();
+    some_mappings(&world);
+    let before = world.table().unwrap().matches("17000").count();
+    assert!(before > 0);
+    world.nft("delete table inet postern");
+    assert_eq!(world.status()["state"], "active");
+    assert_eq!(world.table().unwrap().matches("17000").count(), before);
 }

@@ -304,7 +304,9 @@ fn listings_that_nobody_reads_do_not_fill_the_memory() {
     let grown = peak(&daemon) - before;
     assert!(grown < 20 << 10, "{grown} kB");
     let of = |line: &str| answers.iter().filter(|answer| answer.starts_with(line)).count();
-    assert_eq!((of("HTTP/1.1 200 OK\r\n"), of("HTTP/1.1 503 ")), (1, 39));
+    let (served, refused) = (of("HTTP/1.1 200 OK\r\n"), of("HTTP/1.1 503 "));
+    // Three such lists fit at once; one that has been read makes room for another.
+    assert!(served + refused == 40 && (3..10).contains(&served), "{served} of {refused}");
     assert!(talk(&world, &[&request]).starts_with("HTTP/1.1 200 OK\r\n"), "room again");
 }
 

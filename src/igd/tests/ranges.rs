@@ -166,7 +166,7 @@ fn a_list_of_a_thousand_has_them_all_item_147() {
 fn a_list_stops_at_its_limit_and_goes_on_from_the_last_port_item_147() {
     let mut world = world();
     let costly = "&".repeat(100);
-    for port in (2000..4000).map(|port| port.to_string()) {
+    for port in (2000..8000).map(|port| port.to_string()) {
         let arguments = mapping(&[
             ("NewExternalPort", &port),
             ("NewInternalPort", &port),
@@ -182,11 +182,11 @@ fn a_list_stops_at_its_limit_and_goes_on_from_the_last_port_item_147() {
     );
     assert!(world.raw(&bytes).body.len() < LISTING_MAX + 4000);
     let first = listed(&mut world, &list("0", "65535", "1", "0")).unwrap();
-    assert!((1000..1250).contains(&first.len()), "{}", first.len());
+    assert!((4000..5000).contains(&first.len()), "{}", first.len());
     let last = first.last().unwrap();
     let second = listed(&mut world, &list(&last.to_string(), "65535", "1", "0")).unwrap();
     let all: Vec<u16> = first.iter().chain(&second[1..]).copied().collect();
-    assert_eq!(all, (2000..4000).collect::<Vec<u16>>());
+    assert_eq!(all, (2000..8000).collect::<Vec<u16>>());
 }
 
 #[test]

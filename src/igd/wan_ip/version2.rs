@@ -12,9 +12,11 @@ use crate::proto::xml::{close, element, open};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-/// Longest `NewPortListing`, in bytes as it is sent, but for one entry: some 1000 entries in the
-/// worst case. What is left of a longer one is had by asking again from the last port on.
-pub const LISTING_MAX: usize = 1 << 20;
+/// Longest `NewPortListing`, in bytes as it is sent, but for one entry: every entry of a full table
+/// of usual descriptions. What is left of a longer one is had by asking again from the last port on.
+pub const LISTING_MAX: usize = 4 << 20;
+/// The listing grows by so many bytes at once: doubling megabytes would take twice their room.
+const LISTING_STEP: usize = 128 << 10;
 
 /// The actions of version 2 alone.
 pub(super) fn actions<B: Backend + 'static>() -> &'static [Action<B>] {
@@ -122,6 +124,9 @@ fn list<B: Backend>(call: &mut Call<'_, '_, B>, reply: &mut Reply<'_>) -> Result
         for mapping in found {
             if out.len() > end {
                 break;
+            }
+            if out.capacity() - out.len() < LISTING_STEP / 16 {
+                out.reserve_exact(LISTING_STEP);
             }
             write_entry(out, mapping, now);
         }
