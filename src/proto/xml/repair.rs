@@ -3,7 +3,8 @@
 //! One pass over the text, in which
 //! - everything before the first tag and after the last one is dropped (byte order mark, blank
 //!   lines, NUL), and so are the XML declaration, processing instructions and comments;
-//! - an `&` that begins no entity becomes `&amp;`, a `<` that begins no tag becomes `&lt;`;
+//! - an `&` that begins no entity becomes `&amp;`, a `<` that begins no tag becomes `&lt;`,
+//!   and a `>` that ends none `&gt;`, because `]]>` is forbidden in text;
 //! - inside `NewPortMappingDescription` every `<` is text;
 //! - characters that XML forbids are dropped;
 //! - every prefix that the root element does not declare is declared there.
@@ -155,10 +156,11 @@ fn push_text(out: &mut String, text: &str) {
     push(out, text, true);
 }
 
-fn push(out: &mut String, text: &str, escape_less: bool) {
+fn push(out: &mut String, text: &str, is_text: bool) {
     for (at, c) in text.char_indices() {
         match c {
-            '<' if escape_less => out.push_str("&lt;"),
+            '<' if is_text => out.push_str("&lt;"),
+            '>' if is_text => out.push_str("&gt;"),
             '&' if !is_entity(&text[at + 1..]) => out.push_str("&amp;"),
             c if is_xml(c) => out.push(c),
             _ => {}

@@ -43,7 +43,7 @@ fn any_prefix_declaration_line_end_and_comment_is_read_item_65() {
 
 #[test]
 fn malformed_bytes_of_real_clients_are_read_item_66a() {
-    let cases: [(&[u8], &str); 14] = [
+    let cases: [(&[u8], &str); 15] = [
         (b"\r\n<?xml version=\"1.0\"?><a>1</a>", "a(1)"),
         (b"<a>1</a>\0", "a(1)"),
         (b"<a>1</a>\0\0 \r\n\r\n", "a(1)"),
@@ -51,6 +51,7 @@ fn malformed_bytes_of_real_clients_are_read_item_66a() {
         (b"<a>x & y</a>", "a(x & y)"),
         (b"<a>x && &amp; &#65; &#x42; &nosuch; &#0; y</a>", "a(x && & A B &nosuch; &#0; y)"),
         (b"<a>1 < 2</a>", "a(1 < 2)"),
+        (b"<a>a]]>b</a>", "a(a]]>b)"),
         (b"<u:a><b>1</b></u:a>", "a[urn:undeclared]()b(1)"),
         (b"<a><u:b xsi:type=\"t\">1</u:b></a>", "a()b[urn:undeclared](1)"),
         (b"<s:a xmlns:s=\"n\" s:x='y'><u:b>1</u:b></s:a>", "a[n]()b[urn:undeclared](1)"),
