@@ -14,12 +14,12 @@ pub mod leases;
 pub mod network;
 pub mod report;
 pub mod runtime;
+pub mod settings;
 pub mod sockets;
 pub mod ssdp;
 pub mod system;
 
-use crate::config::options::{Config, LogOutput};
-use crate::config::{self, Severity};
+use crate::config::options::Config;
 use crate::gateway::{Event, Gateway, Reason};
 use crate::igd::{Identity, Link};
 use crate::netfilter::nft::Nft;
@@ -31,55 +31,19 @@ use crate::sys::{self, Interest};
 use files::Files;
 use network::NetworkView;
 use runtime::{Io, Runtime};
+use settings::{level, load, need};
 use std::cell::{Ref, RefCell, RefMut};
-use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+pub use settings::{Failure, Options};
 
 /// SERVER header everywhere. The system's version is nobody's business.
 pub const SERVER: &str = concat!("Linux/1 UPnP/1.1 Postern/", env!("CARGO_PKG_VERSION"));
 
 /// Between two tries to make the kernel hold what the table holds.
 const RESYNC_PAUSE: Duration = Duration::from_secs(1);
-
-/// What the command line says.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Configuration file.
-    pub config: PathBuf,
-    /// WAN device, over the configuration's.
-    pub external: Option<String>,
-    /// LAN devices, over the configuration's.
-    pub internal: Vec<String>,
-    /// State directory.
-    pub state: PathBuf,
-    /// Log every request.
-    pub verbose: bool,
-}
-
-/// Why the daemon does not run.
-#[derive(Debug)]
-pub enum Failure {
-    /// The configuration must be mended first.
-    Config(String),
-    /// The system does not give what is needed.
-    System(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Config(why) | Failure::System(why) => f.write_str(why),
-        }
-    }
-}
-
-/// Says what could not be had, for a system error.
-fn need<T>(result: io::Result<T>, what: impl fmt::Display) -> Result<T, Failure> {
-    result.map_err(|e| Failure::System(format!("{what}: {e}")))
-}
 
 /// Everything that is decided on.
 pub struct State {
@@ -181,51 +145,6 @@ pub fn run(options: Options) -> Result<(), Failure> {
     drop(tasks);
     daemon.stop();
     ended
-}
-
-/// How much is logged.
-fn level(options: &Options, config: &Config) -> log::LevelFilter {
-    match options.verbose || config.log_output == LogOutput::Debug {
-        true => log::LevelFilter::Debug,
-        false => log::LevelFilter::Info,
-    }
-}
-
-/// Reads the configuration and applies the command line. Problems are logged; only one that
-/// leaves nothing to serve is a failure.
-fn load(options: &Options) -> Result<Config, Failure> {
-    let name = options.config.display();
-    let text = std::fs::read(&options.config)
-        .map_err(|e| Failure::Config(format!("{name}: cannot be read: {e}")))?;
-    let (mut config, problems) = config::load(&text);
-    for problem in problems {
-        let level = match problem.severity {
-            Severity::Error => log::Level::Error,
-            Severity::Warning => log::Level::Warn,
-        };
-        log::log!(level, "{name}:{}: {}", problem.line, problem.text);
-    }
-    let device = |name: &String| {
-        config::options::Device::new(name)
-            .ok_or_else(|| Failure::Config(format!("{name}: not a device name")))
-    };
-    if let Some(external) = &options.external {
-        config.external_device = Some(device(external)?);
-    }
-    if !options.internal.is_empty() {
-        config.internal_device = options.internal.iter().map(device).collect::<Result<_, _>>()?;
-    }
-    if let Some(both) =
-        config.internal_device.iter().find(|d| config.external_device == Some((*d).clone()))
-    {
-        return Err(Failure::Config(format!(
-            "{name}: {both} cannot be the WAN and a LAN: set internal_device to LAN devices only"
-        )));
-    }
-    match config.unresolved().first() {
-        Some(what) => Err(Failure::Config(format!("{name}: {what}"))),
-        None => Ok(config),
-    }
 }
 
 impl State {
