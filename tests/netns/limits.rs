@@ -2,9 +2,9 @@
 //! README states, and it keeps nobody else waiting.
 
 use crate::clients::{ask, bob_asks, msearch, IGD2};
+use crate::malformed::{control, with_length};
 use crate::traffic::{FROM_ALICE, FROM_BOB};
 use crate::world::{Host, World, ALICE, ROUTER};
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::thread;
@@ -16,13 +16,6 @@ const CEILING: u64 = 28 << 10;
 const FULL: u16 = 8192;
 /// Connections of one host.
 const CONNECTIONS: usize = 40;
-
-/// The most the process has ever had in memory, in KiB.
-fn peak(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
 
 /// One answered request on a connection that stays open.
 fn exchange(stream: &mut TcpStream, request: &str) -> String {
@@ -40,16 +33,7 @@ fn exchange(stream: &mut TcpStream, request: &str) -> String {
 }
 
 fn soap(action: &str, arguments: &str) -> String {
-    let service = "urn:schemas-upnp-org:service:WANIPConnection:2";
-    let body = format!(
-        "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>\
-         <u:{action} xmlns:u=\"{service}\">{arguments}</u:{action}></s:Body></s:Envelope>"
-    );
-    format!(
-        "POST /igd2/wanip/control HTTP/1.1\r\nHost: {ROUTER}:5000\r\nContent-Type: text/xml\r\n\
-         Content-Length: {}\r\nSOAPAction: \"{service}#{action}\"\r\n\r\n{body}",
-        body.len()
-    )
+    with_length(control(action, arguments, ""))
 }
 
 /// Asks for mappings of ports `from..` until one is refused; how many were made, and the refusal.
@@ -116,7 +100,7 @@ fn everything_filled_at_once_stays_below_the_ceiling() {
         .into();
     thread::sleep(Duration::from_secs(1));
     assert_eq!(control.external_address(), "11.22.33.1", "others are served meanwhile");
-    let peak = peak(daemon.pid());
+    let peak = daemon.peak();
     println!("at most {peak} KiB");
     assert!(peak < CEILING, "{peak} KiB");
     drop(busy);
