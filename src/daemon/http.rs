@@ -180,12 +180,10 @@ impl Connection {
         let local = self.stream.get().local_addr()?;
         let mut response = self.daemon.answer(&request, &body, local, self.client);
         let length = response.body.len();
-        let room = match length > SMALL_ANSWER {
-            true => self.daemon.connections().room(self.client, length),
-            false => None,
-        };
+        let large = length > SMALL_ANSWER;
+        let room = large.then(|| self.daemon.connections().room(self.client, length));
         // Nothing is lost by it: what changes something has a small answer.
-        if room.is_none() && length > SMALL_ANSWER {
+        if matches!(room, Some(None)) {
             response = Response::new(503).header("Retry-After", RETRY_AFTER);
         }
         let close = last || !request.keep_alive();

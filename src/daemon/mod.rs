@@ -181,6 +181,13 @@ impl State {
         }
     }
 
+    /// Writes the peer file.
+    fn publish(&self, clocks: &leases::Clocks) {
+        if let Err(e) = self.files.write_peer(&self.gateway, clocks) {
+            log::error!("{e}");
+        }
+    }
+
     /// CONFIGID follows what is described.
     fn describe(&mut self) {
         self.config_id = identity::config_id(crate::igd::described(&self.identity).as_bytes());
@@ -227,7 +234,7 @@ impl Daemon {
         let mut state = self.state();
         let clocks = system::clocks();
         let saved = state.files.read(&clocks);
-        let next = saved.boot_id.wrapping_add(1) & ssdp::BOOT_ID_MAX;
+        let next = ssdp::boot_id_after(saved.boot_id);
         state.boot_id = (clocks.unix as u32 & ssdp::BOOT_ID_MAX).max(next);
         state.update_gateway();
         let failed = |e| Failure::System(format!("nf_tables: {e}"));
@@ -279,6 +286,7 @@ impl Daemon {
         }
         if let Err(e) = state.gateway.set_policy(config.policy(), Instant::now()) {
             log::error!("nf_tables: {e}; the old configuration stays in force");
+            self.0.deadline.set();
             return;
         }
         log::set_max_level(level(&state.options, &config));
@@ -287,12 +295,9 @@ impl Daemon {
         state.describe();
         state.files = Files::new(&state.options.state, &config);
         state.config = config;
-        state.update_gateway();
-        self.mutated(&mut state);
-        self.0.deadline.set();
         self.0.leases.set();
         drop(state);
-        self.update_lans();
+        self.take_network();
         log::info!("configuration read again, {} mappings stay open", self.state().gateway.len());
     }
 
@@ -306,9 +311,7 @@ impl Daemon {
         let clocks = system::clocks();
         state.gateway.handle_timeout(clocks.now);
         state.save(true, &clocks);
-        if let Err(e) = state.files.write_peer(&state.gateway, &clocks) {
-            log::error!("{e}");
-        }
+        state.publish(&clocks);
         if let Err(e) = state.gateway.backend().remove() {
             log::error!("nf_tables: the table stays: {e}");
         }
@@ -364,10 +367,7 @@ impl Daemon {
             self.0.leases.wait().await;
             let delay = files::peer_delay(self.state().gateway.len());
             self.runtime().sleep_until(Instant::now() + delay).await;
-            let state = self.state();
-            if let Err(e) = state.files.write_peer(&state.gateway, &system::clocks()) {
-                log::error!("{e}");
-            }
+            self.state().publish(&system::clocks());
         }
     }
 

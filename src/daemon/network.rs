@@ -67,14 +67,7 @@ pub async fn follow(daemon: Daemon) {
     loop {
         daemon.0.network.wait().await;
         daemon.runtime().sleep_until(Instant::now() + DEBOUNCE).await;
-        let mut state = daemon.state();
-        state.update_gateway();
-        daemon.mutated(&mut state);
-        if state.gateway.needs_resync() {
-            daemon.0.deadline.set();
-        }
-        drop(state);
-        daemon.update_lans();
+        daemon.take_network();
     }
 }
 
@@ -120,6 +113,18 @@ impl State {
 }
 
 impl Daemon {
+    /// Makes the gateway, the kernel and the LAN's sockets follow the network as it is now.
+    pub(super) fn take_network(&self) {
+        let mut state = self.state();
+        state.update_gateway();
+        self.mutated(&mut state);
+        if state.gateway.needs_resync() {
+            self.0.deadline.set();
+        }
+        drop(state);
+        self.update_lans();
+    }
+
     /// Opens and closes LAN sockets as the LAN addresses are now.
     pub(super) fn update_lans(&self) {
         let (places, port) = {

@@ -49,7 +49,7 @@ impl Row<'_> {
             o.key("description").string(&m.description);
             o.key("origin").string(m.origin.name());
             o.key("enabled").plain(m.enabled);
-            o.key("expires_in").plain_or_null(self.mapping.seconds_left(self.now));
+            o.key("expires_in").plain_or_null(m.seconds_left(self.now));
             o.key("connections").plain(self.connections);
         });
         out.push_str(&json.finish());
@@ -58,10 +58,8 @@ impl Row<'_> {
     /// Appends a line of text.
     pub fn text(&self, out: &mut String) {
         let m = self.mapping;
-        let end = self
-            .mapping
-            .seconds_left(self.now)
-            .map_or("no end".to_owned(), |left| format!("{left} s left"));
+        let end =
+            m.seconds_left(self.now).map_or("no end".to_owned(), |left| format!("{left} s left"));
         let from = m.external.remote.map(|r| format!(" from {r}")).unwrap_or_default();
         let off = if m.enabled { "" } else { " (disabled)" };
         let _ = writeln!(

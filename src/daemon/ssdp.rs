@@ -182,7 +182,12 @@ pub fn say_update(daemon: &Daemon, address: &Address, next_boot_id: u32) {
 
 /// BOOTID of the announcements after the next change.
 pub fn next_boot_id(daemon: &Daemon) -> u32 {
-    daemon.state().boot_id.wrapping_add(1) & BOOT_ID_MAX
+    boot_id_after(daemon.state().boot_id)
+}
+
+/// The BOOTID that follows another.
+pub(super) fn boot_id_after(boot_id: u32) -> u32 {
+    boot_id.wrapping_add(1) & BOOT_ID_MAX
 }
 
 /// Makes this BOOTID that of everything said from now on.

@@ -102,12 +102,9 @@ impl Nft {
 
     /// The external addresses that the kernel forwards from, sorted.
     pub fn external_addresses(&mut self) -> io::Result<Vec<Ipv4Addr>> {
-        let mut addresses = Vec::new();
-        self.dump(WanSet::Ext4.name(), &mut |message| {
-            let keys = element::items(message).filter_map(|item| element::item_key(&item));
-            let octets = keys.filter_map(|key| <[u8; 4]>::try_from(key).ok());
-            addresses.extend(octets.map(Ipv4Addr::from));
-        })?;
+        let keys = self.keys(WanSet::Ext4)?;
+        let octets = keys.into_iter().filter_map(|key| <[u8; 4]>::try_from(key).ok());
+        let mut addresses: Vec<_> = octets.map(Ipv4Addr::from).collect();
         addresses.sort();
         Ok(addresses)
     }
@@ -206,6 +203,16 @@ impl Nft {
         self.socket.ask(&self.writer.finish(), each)
     }
 
+    /// The keys of a set that follows the WAN.
+    fn keys(&mut self, set: WanSet) -> io::Result<Vec<Vec<u8>>> {
+        let mut keys = Vec::new();
+        self.dump(set.name(), &mut |message| {
+            let items = element::items(message);
+            keys.extend(items.filter_map(|item| element::item_key(&item).map(Vec::from)));
+        })?;
+        Ok(keys)
+    }
+
     /// What one element has counted, or `None` if it is not there.
     fn count(&mut self, slot: &Slot) -> io::Result<Option<Count>> {
         element::get(&mut self.writer, slot);
@@ -260,12 +267,7 @@ impl Nft {
         let empty = batch.len();
         for set in WanSet::ALL {
             let wanted = wan.of(set);
-            let mut there: Vec<Vec<u8>> = Vec::new();
-            self.dump(set.name(), &mut |message| {
-                let items = element::items(message);
-                there.extend(items.filter_map(|item| element::item_key(&item).map(Vec::from)));
-            })
-            .map_err(|e| refused(&e))?;
+            let there = self.keys(set).map_err(|e| refused(&e))?;
             for key in there.iter().filter(|key| !wanted.contains(key)) {
                 ruleset::wan_element(&mut batch, set, key, false);
             }
