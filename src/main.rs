@@ -127,10 +127,16 @@ fn list_from_kernel(json: bool, state: &str) -> ExitCode {
         std::io::stderr(),
         "postern: no daemon answers in {state}: this is what the kernel holds"
     );
-    match Nft::open_existing().and_then(|nft| report::from_kernel(nft, json)) {
-        Ok(text) => print(&text),
+    let told = match Nft::open_existing() {
+        Ok(nft) => report::from_kernel(nft, json),
         // A stopped daemon takes its table with it: then nothing is open.
-        Err(e) if e.kind() == ErrorKind::NotFound => print(if json { "[]\n" } else { "" }),
-        Err(e) => fail(1, &e.to_string()),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            Ok((if json { "[]\n" } else { "" }).to_owned())
+        }
+        Err(e) => Err(e.to_string()),
+    };
+    match told {
+        Ok(text) => print(&text),
+        Err(why) => fail(1, &why),
     }
 }

@@ -161,7 +161,7 @@ fn take(config: &mut Config, entry: &Entry, how: &How, report: &mut Report) {
         for item in &entry.items {
             let words = value::text(&item.text).map_err(Wrong::from);
             let outcome = words.and_then(|words| {
-                words.split_whitespace().try_for_each(|word| {
+                words.split_ascii_whitespace().try_for_each(|word| {
                     if std::mem::take(&mut first) {
                         clear(config);
                     }

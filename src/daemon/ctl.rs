@@ -73,7 +73,7 @@ pub fn ask(state: &Path, question: &str) -> Result<String, Option<String>> {
     stream.read_to_string(&mut answer).map_err(why)?;
     match answer.split_once('\n') {
         Some(("ok", rest)) => Ok(rest.to_owned()),
-        Some((error, _)) => Err(Some(error.trim_start_matches("error: ").to_owned())),
+        Some((error, _)) => Err(Some(error.strip_prefix("error: ").unwrap_or(error).to_owned())),
         None => Err(Some("the daemon has closed the connection".into())),
     }
 }
@@ -110,7 +110,7 @@ struct Client {
 impl Client {
     async fn serve(self) -> io::Result<()> {
         let question = self.question().await?;
-        let mut words = question.split_whitespace();
+        let mut words = question.split_ascii_whitespace();
         match (words.next(), words.next()) {
             (Some("status"), form) => {
                 let status = Status::of(&self.daemon);

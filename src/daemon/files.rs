@@ -35,11 +35,16 @@ pub struct Files {
 impl Files {
     /// The files of a state directory and a configuration.
     pub fn new(state: &Path, config: &Config) -> Files {
-        Files {
-            leases: state.join("leases"),
-            uuid: state.join("uuid"),
-            peer: config.upnp_lease_file.as_ref().map(PathBuf::from),
+        let (leases, uuid) = (state.join("leases"), state.join("uuid"));
+        let mut peer = config.upnp_lease_file.as_ref().map(PathBuf::from);
+        if let Some(path) = peer.take_if(|path| *path == leases || *path == uuid) {
+            log::warn!(
+                "option upnp_lease_file: {} is a file of the state directory's own, so no lease \
+                 file is written; name another place",
+                path.display()
+            );
         }
+        Files { leases, uuid, peer }
     }
 
     /// What an earlier run left: our own file, else the peer's.
@@ -185,5 +190,16 @@ mod tests {
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
         assert!(replace(&dir.join("no/such"), 0o600, |_| Ok(())).unwrap_err().contains("no/such"));
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn the_peer_file_never_takes_the_place_of_our_own() {
+        let peer = |path: &str| {
+            let config = Config { upnp_lease_file: Some(path.into()), ..Config::default() };
+            Files::new(Path::new("/run/postern/"), &config).peer
+        };
+        assert_eq!(peer("/run/postern/leases"), None);
+        assert_eq!(peer("/run/postern//uuid"), None);
+        assert_eq!(peer("/run/upnpd.leases"), Some("/run/upnpd.leases".into()));
     }
 }

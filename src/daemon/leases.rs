@@ -71,7 +71,7 @@ pub fn write<'a>(
         }
         write!(out, "{} ", m.internal)?;
         match m.remaining(*now) {
-            Some(left) => write!(out, "{} ", left.as_millis())?,
+            Some(left) => write!(out, "{} ", left.as_millis() as u64)?,
             None => out.write_str("- ")?,
         }
         writeln!(out, "{} {} {}", u8::from(m.enabled), m.origin.name(), m.description)?;

@@ -8,7 +8,6 @@ use crate::gateway::{mapping_of, ExternalState};
 use crate::netfilter::nft::Nft;
 use crate::netfilter::Backend as _;
 use std::fmt::Write as _;
-use std::io;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -224,10 +223,10 @@ impl Status {
 }
 
 /// The list as the kernel alone tells it, for when no daemon runs.
-pub fn from_kernel(mut nft: Nft, json: bool) -> io::Result<String> {
-    let list = nft.list().map_err(|e| io::Error::other(e.to_string()))?;
+pub fn from_kernel(mut nft: Nft, json: bool) -> Result<String, String> {
+    let list = nft.list().map_err(|e| e.to_string())?;
     // Of several, only the daemon knows which one it tells its clients.
-    let external = match nft.external_addresses()?[..] {
+    let external = match nft.external_addresses().map_err(|e| e.to_string())?[..] {
         [only] => Some(only),
         _ => None,
     };
@@ -239,7 +238,7 @@ pub fn from_kernel(mut nft: Nft, json: bool) -> io::Result<String> {
             Some((mapping_of(installed, now)?, connections))
         })
         .collect();
-    rows.sort_by_key(|(mapping, _)| mapping.id);
+    rows.sort_unstable_by_key(|(mapping, _)| mapping.id);
     let mut text = String::from(if json { "[" } else { "" });
     for (i, (mapping, connections)) in rows.iter().enumerate() {
         let row = Row { mapping, external, connections: *connections, now };

@@ -16,7 +16,6 @@
 use crate::gateway::mapping::{External, Id, Mapping, Protocol};
 use crate::gateway::table::Table;
 use crate::netfilter::{Change, Element, Installed, Note, Rule, Slot};
-use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
@@ -56,13 +55,15 @@ impl Plan {
 /// The elements of the mapping that `plan` puts are told again even if they stay as they are: a
 /// "yes" to a refresh is then the kernel's own.
 pub(crate) fn changes(table: &Table, plan: &Plan) -> Vec<Change> {
-    let mut slots = BTreeSet::new();
+    let mut slots = Vec::new();
     let put = plan.put.as_ref();
     for id in plan.remove.iter().copied().chain(put.map(|mapping| mapping.id)) {
         slots.extend(table.get(id).into_iter().flat_map(slots_of));
     }
-    let restated: BTreeSet<Slot> = put.into_iter().flat_map(slots_of).collect();
+    let restated: Vec<Slot> = put.into_iter().flat_map(slots_of).collect();
     slots.extend(&restated);
+    slots.sort_unstable();
+    slots.dedup();
 
     let (before, after) = (View { table, plan: None }, View { table, plan: Some(plan) });
     let mut changes = Vec::new();
@@ -87,19 +88,24 @@ pub(crate) fn difference<'a>(
     now: Instant,
 ) -> impl Iterator<Item = Change> + 'a {
     let view = View { table, plan: None };
-    let mut seen = BTreeSet::new();
+    let mut seen = Vec::with_capacity(installed.len());
     let mut changes = Vec::new();
     for found in installed {
         let slot = found.rule.slot();
-        seen.insert(slot);
+        seen.push(slot);
         match view.element(&slot) {
             None => changes.push(Change::Remove(slot)),
             Some(wanted) if !agree(&wanted, &found, now) => changes.push(Change::Replace(wanted)),
             Some(_) => {}
         }
     }
-    let missing = table.iter().flat_map(slots_of).filter(move |slot| seen.insert(*slot));
-    changes.into_iter().chain(missing.filter_map(move |slot| view.element(&slot)).map(Change::Add))
+    seen.sort_unstable();
+    let mut missing: Vec<Slot> = table.iter().flat_map(slots_of).collect();
+    missing.retain(|slot| seen.binary_search(slot).is_err());
+    missing.sort_unstable();
+    missing.dedup();
+    let missing = missing.into_iter().filter_map(move |slot| view.element(&slot));
+    changes.into_iter().chain(missing.map(Change::Add))
 }
 
 fn agree(wanted: &Element, found: &Installed, now: Instant) -> bool {

@@ -3,7 +3,6 @@
 use crate::gateway::mapping::{Protocol, Refusal};
 use crate::gateway::network::prefix_contains;
 use crate::gateway::ports::CHOSEN_MIN;
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 
@@ -139,8 +138,10 @@ impl Policy {
             .rules
             .iter()
             .flat_map(|rule| [*rule.external.start(), rule.external.end().saturating_add(1)]);
-        let cuts: BTreeSet<u16> =
+        let mut cuts: Vec<u16> =
             edges.chain([CHOSEN_MIN]).filter(|cut| *cut >= CHOSEN_MIN).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
         let ends = cuts.iter().skip(1).map(|cut| cut - 1).chain([u16::MAX]);
         let ranges = cuts.iter().zip(ends).map(|(first, last)| *first..=last);
         ranges.filter(|range| self.allows(*range.start(), internal, high_ports_only)).collect()

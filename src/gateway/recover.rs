@@ -6,7 +6,6 @@ use crate::gateway::mapping::{clean_description, External, Id, Mapping};
 use crate::gateway::table::ADOPTED_ID_MAX;
 use crate::gateway::Gateway;
 use crate::netfilter::{Backend, BackendError, Installed, Note, Rule};
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// Most changes that a resync makes in one batch. What is put right again need not be atomic, and
@@ -79,12 +78,12 @@ impl<B: Backend> Gateway<B> {
     /// Puts those of `found` into the table that may be there, the oldest first, and names them.
     fn admit(&mut self, mut found: Vec<Mapping>, now: Instant) -> Vec<Id> {
         found.sort_by_key(|mapping| mapping.id);
-        let mut known = BTreeSet::new();
+        let mut last = None;
         let (mut named, mut nameless) = (Vec::new(), Vec::new());
         for mapping in found {
             let id = mapping.id;
             let usable = (1..=ADOPTED_ID_MAX).contains(&id.0);
-            match usable && self.table.get(id).is_none() && known.insert(id) {
+            match usable && self.table.get(id).is_none() && last.replace(id) != Some(id) {
                 true => named.push(mapping),
                 false => nameless.push(mapping),
             }

@@ -4,53 +4,69 @@
 //! No rules here: whoever puts a mapping in has asked the policy and the kernel before.
 
 use crate::gateway::mapping::{External, Id, Mapping, Protocol};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The largest id that is taken over from outside (the kernel, a file). A larger one gets a new
 /// id, so that counting on can never overflow.
 pub(crate) const ADOPTED_ID_MAX: u64 = u64::MAX / 2;
 
-/// An [`External`] packed into one number that sorts by protocol, port and remote host, so that
-/// the comparisons on the way through an index cost next to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Outside(u64);
+/// An [`External`] packed into one number that sorts by protocol, port and remote host.
+///
+/// 33 bits are the remote host's: 0 is none, which is not the same as the host 0.0.0.0.
+fn outside(external: &External) -> u64 {
+    let protocol = u64::from(external.protocol.number());
+    let remote = external.remote.map_or(0, |host| u64::from(host.to_bits()) + 1);
+    protocol << 49 | u64::from(external.port) << 33 | remote
+}
 
-impl Outside {
-    /// 33 bits are the remote host's: 0 is none, which is not the same as the host 0.0.0.0.
-    fn of(external: &External) -> Self {
-        let protocol = u64::from(external.protocol.number());
-        let remote = external.remote.map_or(0, |host| u64::from(host.to_bits()) + 1);
-        Outside(protocol << 49 | u64::from(external.port) << 33 | remote)
+/// An internal endpoint packed likewise; behind it are two bits for a [`rank`].
+fn inside(protocol: Protocol, internal: SocketAddrV4) -> u64 {
+    let address = u64::from(internal.ip().to_bits());
+    u64::from(protocol.number()) << 50 | address << 18 | u64::from(internal.port()) << 2
+}
+
+/// How fit a mapping is to be the one whose port packets leave from: first those for any remote
+/// host, last the disabled.
+fn rank(mapping: &Mapping) -> u64 {
+    match (mapping.enabled, mapping.external.remote) {
+        (true, None) => 0,
+        (true, Some(_)) => 1,
+        (false, _) => 2,
     }
 }
 
-/// An internal endpoint packed likewise, and behind it, in two bits, how fit a mapping is to be the
-/// one whose port packets leave from: first those for any remote host, last the disabled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Inside(u64);
+/// Pairs of a packed key and what belongs to it, in order.
+///
+/// All indexes are of this one type because each type of B-tree costs 6 KB of flash on MIPS.
+#[derive(Debug, Default)]
+struct Index(BTreeSet<(u64, u64)>);
 
-impl Inside {
-    fn first_of(protocol: Protocol, internal: SocketAddrV4) -> Self {
-        let address = u64::from(internal.ip().to_bits());
-        let protocol = u64::from(protocol.number());
-        Inside(protocol << 50 | address << 18 | u64::from(internal.port()) << 2)
+impl Index {
+    fn first_of(&self, key: u64) -> Option<u64> {
+        self.range(key..=key).next()
     }
 
-    fn last_of(protocol: Protocol, internal: SocketAddrV4) -> Self {
-        Inside(Inside::first_of(protocol, internal).0 | 3)
+    fn range(&self, keys: RangeInclusive<u64>) -> impl Iterator<Item = u64> + '_ {
+        self.0.range((*keys.start(), 0)..=(*keys.end(), u64::MAX)).map(|(_, value)| *value)
     }
+}
 
-    fn of(mapping: &Mapping) -> Self {
-        let External { protocol, remote, .. } = mapping.external;
-        let rank = match (mapping.enabled, remote) {
-            (true, None) => 0,
-            (true, Some(_)) => 1,
-            (false, _) => 2,
-        };
-        Inside(Inside::first_of(protocol, mapping.internal).0 | rank)
+/// Instants as numbers in the same order: nanoseconds from the first one seen, either way.
+#[derive(Debug, Default)]
+struct Clock(Option<Instant>);
+
+impl Clock {
+    const FIRST: u64 = 1 << 63;
+
+    fn number(&self, at: Instant) -> u64 {
+        let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let first = self.0.unwrap_or(at);
+        Clock::FIRST
+            .saturating_add(nanoseconds(at.saturating_duration_since(first)))
+            .saturating_sub(nanoseconds(first.saturating_duration_since(at)))
     }
 }
 
@@ -60,11 +76,15 @@ pub(crate) struct Table {
     /// By id. Boxed, so that a removal in the middle moves pointers only.
     #[allow(clippy::vec_box)]
     rows: Vec<Box<Mapping>>,
-    externals: BTreeMap<Outside, Id>,
-    internals: BTreeSet<(Inside, Id)>,
-    /// Mappings of each host that has any.
-    hosts: BTreeMap<Ipv4Addr, usize>,
-    ends: BTreeSet<(Instant, Id)>,
+    /// [`outside`] → id.
+    externals: Index,
+    /// [`inside`] and [`rank`] → id.
+    internals: Index,
+    /// Address of each host that has mappings → how many.
+    hosts: Index,
+    /// When a lease ends → id.
+    ends: Index,
+    clock: Clock,
     next_id: u64,
 }
 
@@ -73,10 +93,11 @@ impl Table {
     pub(crate) fn new() -> Self {
         Table {
             rows: Vec::new(),
-            externals: BTreeMap::new(),
-            internals: BTreeSet::new(),
-            hosts: BTreeMap::new(),
-            ends: BTreeSet::new(),
+            externals: Index::default(),
+            internals: Index::default(),
+            hosts: Index::default(),
+            ends: Index::default(),
+            clock: Clock::default(),
             next_id: 1,
         }
     }
@@ -86,13 +107,15 @@ impl Table {
     /// Its outside must not be that of a mapping with another id.
     pub(crate) fn put(&mut self, mapping: Mapping) {
         self.take(mapping.id);
-        let (id, host) = (mapping.id, *mapping.internal.ip());
-        let clash = self.externals.insert(Outside::of(&mapping.external), id);
+        let id = mapping.id;
+        let clash = self.find(&mapping.external);
         debug_assert!(clash.is_none(), "two mappings with one outside");
-        self.internals.insert((Inside::of(&mapping), id));
-        *self.hosts.entry(host).or_insert(0) += 1;
+        self.externals.0.insert((outside(&mapping.external), id.0));
+        self.internals.0.insert((Table::inside(&mapping), id.0));
+        self.count(*mapping.internal.ip(), |count| count + 1);
         if let Some(end) = mapping.expires {
-            self.ends.insert((end, id));
+            self.clock.0.get_or_insert(end);
+            self.ends.0.insert((self.clock.number(end), id.0));
         }
         self.next_id = self.next_id.max(id.0.saturating_add(1));
         let place = self.rows.partition_point(|row| row.id < id);
@@ -103,16 +126,11 @@ impl Table {
     pub(crate) fn take(&mut self, id: Id) -> Option<Mapping> {
         let place = self.place(id)?;
         let mapping = *self.rows.remove(place);
-        self.externals.remove(&Outside::of(&mapping.external));
-        self.internals.remove(&(Inside::of(&mapping), id));
-        if let Some(count) = self.hosts.get_mut(mapping.internal.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.hosts.remove(mapping.internal.ip());
-            }
-        }
+        self.externals.0.remove(&(outside(&mapping.external), id.0));
+        self.internals.0.remove(&(Table::inside(&mapping), id.0));
+        self.count(*mapping.internal.ip(), |count| count - 1);
         if let Some(end) = mapping.expires {
-            self.ends.remove(&(end, id));
+            self.ends.0.remove(&(self.clock.number(end), id.0));
         }
         Some(mapping)
     }
@@ -149,7 +167,7 @@ impl Table {
 
     /// The mapping with exactly this outside.
     pub(crate) fn find(&self, external: &External) -> Option<&Mapping> {
-        self.get(*self.externals.get(&Outside::of(external))?)
+        self.get(Id(self.externals.first_of(outside(external))?))
     }
 
     /// Mappings of one protocol within `ports`, by port, then remote host. An empty range has none.
@@ -160,12 +178,12 @@ impl Table {
     ) -> impl Iterator<Item = &Mapping> {
         let edge = |port: &u16, remote| {
             let port = *port;
-            Outside::of(&External { protocol, port, remote })
+            outside(&External { protocol, port, remote })
         };
         let first = edge(ports.start(), None);
         let last = edge(ports.end(), Some(Ipv4Addr::BROADCAST));
         let wanted = (!ports.is_empty()).then(|| self.externals.range(first..=last));
-        wanted.into_iter().flatten().filter_map(|(_, id)| self.get(*id))
+        wanted.into_iter().flatten().filter_map(|id| self.get(Id(id)))
     }
 
     /// Mappings of one external port, whatever their remote host.
@@ -180,24 +198,37 @@ impl Table {
         protocol: Protocol,
         internal: SocketAddrV4,
     ) -> impl Iterator<Item = &Mapping> {
-        let first = (Inside::first_of(protocol, internal), Id(0));
-        let last = (Inside::last_of(protocol, internal), Id(u64::MAX));
-        self.internals.range(first..=last).filter_map(|(_, id)| self.get(*id))
+        let first = inside(protocol, internal);
+        self.internals.range(first..=first | 3).filter_map(|id| self.get(Id(id)))
     }
 
     /// How many mappings a host has.
     pub(crate) fn count_of(&self, host: Ipv4Addr) -> usize {
-        self.hosts.get(&host).copied().unwrap_or(0)
+        self.hosts.first_of(host.to_bits().into()).unwrap_or(0) as usize
     }
 
     /// When the next mapping ends.
     pub(crate) fn first_end(&self) -> Option<Instant> {
-        self.ends.first().map(|(end, _)| *end)
+        self.get(Id(self.ends.0.first()?.1))?.expires
     }
 
     /// Mappings that have ended by `now`, the earliest first.
     pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = Id> + '_ {
-        self.ends.iter().take_while(move |(end, _)| *end <= now).map(|(_, id)| *id)
+        self.ends.range(0..=self.clock.number(now)).map(Id)
+    }
+
+    fn inside(mapping: &Mapping) -> u64 {
+        inside(mapping.external.protocol, mapping.internal) | rank(mapping)
+    }
+
+    fn count(&mut self, host: Ipv4Addr, change: impl Fn(u64) -> u64) {
+        let key = host.to_bits().into();
+        let before = self.hosts.first_of(key).unwrap_or(0);
+        self.hosts.0.remove(&(key, before));
+        let after = change(before);
+        if after > 0 {
+            self.hosts.0.insert((key, after));
+        }
     }
 
     fn place(&self, id: Id) -> Option<usize> {
@@ -211,15 +242,17 @@ impl Table {
     pub(crate) fn check(&self) {
         assert!(self.rows.windows(2).all(|pair| pair[0].id < pair[1].id));
         assert!(self.rows.iter().all(|row| row.id.0 < self.next_id));
-        let mut hosts = BTreeMap::new();
+        let index = |pairs: &mut dyn Iterator<Item = (u64, u64)>| pairs.collect::<BTreeSet<_>>();
+        let mut hosts = std::collections::BTreeMap::new();
         for row in self.iter() {
-            *hosts.entry(*row.internal.ip()).or_insert(0) += 1;
+            *hosts.entry(u64::from(row.internal.ip().to_bits())).or_insert(0) += 1;
         }
-        assert_eq!(self.hosts, hosts);
-        assert_eq!(self.externals, self.iter().map(|m| (Outside::of(&m.external), m.id)).collect());
-        let internals = self.iter().map(|m| (Inside::of(m), m.id)).collect();
-        assert_eq!(self.internals, internals);
-        let ends = self.iter().filter_map(|m| Some((m.expires?, m.id))).collect();
-        assert_eq!(self.ends, ends);
+        assert_eq!(self.hosts.0, index(&mut hosts.into_iter()));
+        let externals = index(&mut self.iter().map(|m| (outside(&m.external), m.id.0)));
+        assert_eq!(externals.len(), self.len());
+        assert_eq!(self.externals.0, externals);
+        assert_eq!(self.internals.0, index(&mut self.iter().map(|m| (Table::inside(m), m.id.0))));
+        let ends = self.iter().filter_map(|m| Some((self.clock.number(m.expires?), m.id.0)));
+        assert_eq!(self.ends.0, index(&mut ends.into_iter()));
     }
 }

@@ -68,10 +68,7 @@ impl Nft {
     pub fn open_existing() -> io::Result<Nft> {
         let mut nft = Nft::new(0)?;
         let Some(stamp) = nft.stamp()?.flatten() else {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the kernel has no table of Postern's",
-            ));
+            return Err(io::ErrorKind::NotFound.into());
         };
         nft.signal = Signal::from_mark(stamp.mark);
         nft.created = stamp.created;
@@ -105,7 +102,7 @@ impl Nft {
         let keys = self.keys(WanSet::Ext4)?;
         let octets = keys.into_iter().filter_map(|key| <[u8; 4]>::try_from(key).ok());
         let mut addresses: Vec<_> = octets.map(Ipv4Addr::from).collect();
-        addresses.sort();
+        addresses.sort_unstable();
         Ok(addresses)
     }
 
@@ -406,7 +403,7 @@ impl WanKeys {
             )));
         }
         let mut addresses: Vec<_> = wan.addresses.iter().map(|a| a.octets().to_vec()).collect();
-        addresses.sort();
+        addresses.sort_unstable();
         addresses.dedup();
         let mut devices = Vec::new();
         if let Some(name) = &wan.device {

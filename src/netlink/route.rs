@@ -6,7 +6,6 @@
 //! the device's name and changes its index. Reading never panics on any bytes.
 
 use crate::netlink::wire::{self, ne32, text, Message, Writer};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Most links kept; more are ignored.
@@ -89,6 +88,7 @@ pub fn request(writer: &mut Writer, part: Part) -> u32 {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Link {
+    index: u32,
     name: String,
     up: bool,
     fresh: bool,
@@ -114,7 +114,7 @@ struct Route {
 /// What is known of this host's network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Net {
-    links: BTreeMap<u32, Link>,
+    links: Vec<Link>,
     addresses: Vec<Address>,
     routes: Vec<Route>,
     stale: bool,
@@ -147,7 +147,7 @@ impl Net {
     /// An answer to [`request`] begins.
     pub fn begin(&mut self, part: Part) {
         match part {
-            Part::Links => self.links.values_mut().for_each(|l| l.fresh = false),
+            Part::Links => self.links.iter_mut().for_each(|l| l.fresh = false),
             Part::Addresses => self.addresses.iter_mut().for_each(|a| a.fresh = false),
             Part::Routes => self.routes.iter_mut().for_each(|r| r.fresh = false),
         }
@@ -158,7 +158,7 @@ impl Net {
         let count = |net: &Net| (net.links.len(), net.addresses.len(), net.routes.len());
         let before = count(self);
         match part {
-            Part::Links => self.links.retain(|_, l| l.fresh),
+            Part::Links => self.links.retain(|l| l.fresh),
             Part::Addresses => self.addresses.retain(|a| a.fresh),
             Part::Routes => self.routes.retain(|r| r.fresh),
         }
@@ -172,7 +172,7 @@ impl Net {
             return Some(name.to_owned());
         }
         let usable = self.routes.iter().filter_map(|route| {
-            let link = self.links.get(&route.index).filter(|link| link.up)?;
+            let link = self.links.iter().find(|link| link.index == route.index && link.up)?;
             Some((route.metric, route.index, link))
         });
         usable.min_by_key(|(metric, index, _)| (*metric, *index)).map(|(.., l)| l.name.clone())
@@ -199,12 +199,12 @@ impl Net {
 
     /// Whether the device is there, switched on and connected.
     pub fn is_up(&self, device: &str) -> bool {
-        self.links.values().any(|link| link.up && link.name == device)
+        self.links.iter().any(|link| link.up && link.name == device)
     }
 
     /// The device's number, which is another after it has been made anew.
     pub fn index(&self, device: &str) -> Option<u32> {
-        self.links.iter().find(|(_, link)| link.name == device).map(|(index, _)| *index)
+        self.links.iter().find(|link| link.name == device).map(|link| link.index)
     }
 
     fn link(&mut self, message: &Message<'_>) -> Option<bool> {
@@ -213,26 +213,28 @@ impl Net {
         if *message.payload.first()? != 0 {
             return None;
         }
+        let place = self.links.iter().position(|link| link.index == index);
         if message.kind == DEL_LINK {
             self.addresses.retain(|a| a.index != index);
             self.routes.retain(|r| r.index != index);
-            return Some(self.links.remove(&index).is_some());
+            place.map(|i| self.links.remove(i));
+            return Some(place.is_some());
         }
         let flags = ne32(message.payload.get(8..)?)?;
         let name = message.attributes(LINK_HEADER).find(LINK_NAME).and_then(text)?.to_owned();
         let up = flags & FLAG_UP != 0 && flags & FLAG_RUNNING != 0;
-        let link = Link { name, up, fresh: true };
-        if !self.links.contains_key(&index) && self.links.len() >= LINKS_MAX {
+        let link = Link { index, name, up, fresh: true };
+        if let Some(old) = place.and_then(|i| self.links.get_mut(i)) {
+            let changed = old.name != link.name || old.up != link.up;
+            *old = link;
+            self.stale |= changed;
+            return Some(changed);
+        }
+        if self.links.len() >= LINKS_MAX {
             return None;
         }
-        match self.links.insert(index, link.clone()) {
-            Some(old) if old.name == link.name && old.up == link.up => Some(false),
-            Some(_) => {
-                self.stale = true;
-                Some(true)
-            }
-            None => Some(true),
-        }
+        self.links.push(link);
+        Some(true)
     }
 
     fn address(&mut self, message: &Message<'_>) -> Option<bool> {

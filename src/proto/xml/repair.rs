@@ -34,7 +34,7 @@ pub(super) fn repair(text: &str) -> Option<String> {
             continue;
         }
         if markup.starts_with("<![CDATA[") {
-            let end = markup.find("]]>")? + 3;
+            let end = markup.as_bytes().windows(3).position(|three| three == b"]]>")? + 3;
             out.extend(markup[..end].chars().filter(|c| is_xml(*c)));
             rest = &markup[end..];
             continue;
@@ -99,7 +99,7 @@ fn skipped(markup: &str) -> Option<Option<usize>> {
 fn tag(markup: &str) -> Option<&str> {
     let inside = markup.strip_prefix('<')?;
     let name = inside.strip_prefix('/').unwrap_or(inside);
-    if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()) {
         return None;
     }
     let mut quote = None;
