@@ -15,6 +15,9 @@ use std::time::Duration;
 /// The sets that hold mappings, in the order they are read back.
 pub const SETS: [&str; 5] = ["w0_ext", "w0_any", "w0_rh", "w0_off", "w0_rev"];
 
+/// Shortest time the kernel is given, in milliseconds: a tick of the slowest one (HZ=100). Before
+/// Linux 6.1 it rounds what is less than a tick down to 0, which means for ever.
+const TIMEOUT_MIN_MS: u64 = 10;
 /// Longest time the kernel is given, in milliseconds: 2³² − 1 seconds.
 const TIMEOUT_MAX_MS: u64 = u32::MAX as u64 * 1000;
 
@@ -58,9 +61,9 @@ pub fn key(slot: &Slot) -> Vec<u8> {
     key
 }
 
-/// Time left as the kernel is told it: at least one millisecond, for 0 would mean for ever.
+/// Time left as the kernel is told it: from [`TIMEOUT_MIN_MS`] up, for 0 would mean for ever.
 pub fn milliseconds(remaining: Duration) -> u64 {
-    u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX).clamp(1, TIMEOUT_MAX_MS)
+    u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX).clamp(TIMEOUT_MIN_MS, TIMEOUT_MAX_MS)
 }
 
 /// Writes the message that adds an element; it fails if its key is there. Returns its number.

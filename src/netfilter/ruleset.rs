@@ -127,6 +127,8 @@ pub fn probe(writer: &mut Writer, signal: Signal) -> u32 {
 mod tests {
     use super::step::Step;
     use super::*;
+    use crate::netlink::recorded::{here, hex};
+    use crate::netlink::wire::{text, Messages};
 
     #[test]
     fn the_label_bit_is_where_the_machine_keeps_the_highest() {
@@ -137,6 +139,72 @@ mod tests {
         for signal in [Signal::CtLabel, Signal::CtMark(MARK_DEFAULT)] {
             assert_eq!(Signal::from_mark(signal.mark()), signal);
         }
+    }
+
+    /// A number as nft and the kernel keep it here.
+    fn in_order(little: &'static str, big: &'static str) -> &'static str {
+        if cfg!(target_endian = "little") {
+            little
+        } else {
+            big
+        }
+    }
+
+    #[test]
+    fn the_label_is_set_whole_and_the_mark_bit_among_others() {
+        let probed = |signal| {
+            let mut writer = Writer::new(1);
+            probe(&mut writer, signal);
+            writer.finish()
+        };
+        let name = "706f737465726e5f70726f6265000000";
+        let table_and_chain = format!(
+            "28000000 000a 0104 01000000 00000000 01000000 12000100 {name}
+             3c000000 030a 0104 02000000 00000000 01000000 12000100 {name} 12000300 {name}"
+        );
+        let rule = format!("060a 050c 03000000 00000000 01000000 12000100 {name} 12000200 {name}");
+        let label =
+            in_order("00000000000000000000000000000080", "80000000000000000000000000000000");
+        let expected = format!(
+            "{table_and_chain} 98000000 {rule} 5c000480
+             38000180 0e000100 696d6d656469617465000000
+               24000280 08000100 00000008 18000280 14000100 {label}
+             20000180 07000100 63740000 14000280 08000200 0000000d 08000400 00000008"
+        );
+        assert_eq!(probed(Signal::CtLabel), here(&expected));
+        let (bit, others) = (in_order("00000040", "40000000"), in_order("ffffffbf", "bfffffff"));
+        let expected = format!(
+            "{table_and_chain} c4000000 {rule} 88000480
+             20000180 07000100 63740000 14000280 08000100 00000008 08000200 00000003
+             44000180 0c000100 6269747769736500
+               34000280 08000100 00000008 08000200 00000008 08000300 00000004
+               0c000480 08000100 {others} 0c000580 08000100 {bit}
+             20000180 07000100 63740000 14000280 08000200 00000003 08000400 00000008"
+        );
+        assert_eq!(probed(Signal::CtMark(MARK_DEFAULT)), here(&expected));
+    }
+
+    #[test]
+    fn how_nft_prints_a_set_is_a_number_of_the_machines() {
+        let mut writer = Writer::new(1);
+        create(&mut writer, Signal::CtLabel, 0);
+        let bytes = writer.finish();
+        let told = |name: &str| {
+            let mut sets = Messages(&bytes).filter(|s| nfnl::number(s) == Some(m::NEW_SET));
+            sets.find_map(|set| {
+                let set = set.attributes(nfnl::HEADER_LEN);
+                (set.find(a::SET_NAME).and_then(text) == Some(name))
+                    .then(|| set.find(a::SET_USERDATA).map(Vec::from))
+            })
+        };
+        let [row, host, network] = [
+            in_order("00000000", "00000000"),
+            in_order("01000000", "00000001"),
+            in_order("02000000", "00000002"),
+        ];
+        assert_eq!(told("wanif"), Some(Some(hex(&format!("0004{host}")))));
+        assert_eq!(told("self4"), Some(Some(hex(&format!("0004{network}0104{network}")))));
+        assert_eq!(told("w0_any"), Some(Some(hex(&format!("0004{row}0104{row}")))));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! [`socket`] and [`watch`] do the input and output.
 
 pub mod nfnl;
+#[cfg(test)]
+pub(crate) mod recorded;
 pub mod route;
 pub mod socket;
 pub mod watch;

@@ -301,9 +301,16 @@ mod tests {
 
     #[test]
     fn lengths_that_cannot_be_end_the_walk() {
-        assert_eq!(Attributes(&[3, 0, 1, 0, 9, 9, 9, 9]).next(), None);
-        assert_eq!(Attributes(&[200, 0, 1, 0]).next(), None);
-        assert_eq!(Messages(&[0; 16]).next(), None);
+        let attribute = |length: u16| {
+            let bytes = [length.to_ne_bytes(), 1u16.to_ne_bytes(), [9; 2], [9; 2]].concat();
+            Attributes(&bytes).next().map(|(kind, value)| (kind, value.to_vec()))
+        };
+        assert_eq!(attribute(8), Some((1, vec![9; 4])));
+        assert_eq!(attribute(3), None);
+        assert_eq!(attribute(200), None);
+        let message = |length: u32| Messages(&[length.to_ne_bytes(); 5].concat()).next().is_some();
+        assert!(message(16) && message(20));
+        assert!(!message(0) && !message(15) && !message(21));
     }
 
     proptest! {
