@@ -5,10 +5,10 @@ CARGO ?= cargo
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
-.PHONY: help build release demo test check lint bench clean setup
+.PHONY: help build release demo test check lint bench clean setup cross cross-all size router-test unit-emulated feed
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## debug build
 	$(CARGO) build --locked
@@ -33,10 +33,33 @@ lint: ## formatting and lints
 	lints=(-D warnings); [ "$${version:-0}" -ge 95 ] || lints=(-A warnings); \
 	set -x; $(CARGO) clippy --locked --all-targets -- "$${lints[@]}"
 
-test: setup ## everything: check, integration, namespaces, shipped configuration (as root)
+test: setup ## everything: check, integration, namespaces, router builds, an emulated router (as root)
 	@$(MAKE) --no-print-directory lint
 	$(CARGO) test --locked
 	$(CARGO) run --locked --quiet -- check uci/upnpd
+	cross/feed.sh
+	cross/size.sh check
+	cross/test.sh
+	cross/router-test.sh mipsel-6.1
+
+cross: ## the static daemon for one router target: make cross TARGET=mips-unknown-linux-musl
+	@[ -n "$(TARGET)" ] || { echo "make cross TARGET=…; targets: $$(grep -o '^[a-z][^ ]*' cross/targets | xargs)" >&2; exit 2; }
+	@cross/build.sh $(TARGET)
+
+cross-all: ## the static daemon for every router target, in target/cross
+	@cross/build.sh all
+
+size: ## bytes for every target, and what each crate and part costs on MIPS
+	@cross/size.sh
+
+router-test: ## boot emulated routers and older kernels and run everything there (KERNELS="mips-6.1 …" for some)
+	@cross/router-test.sh $(or $(KERNELS),all)
+
+unit-emulated: ## unit tests as big-endian MIPS, MIPS and ARMv5 in QEMU's user mode
+	@cross/test.sh
+
+feed: ## build and test as OpenWrt's feed builds Rust programs
+	@cross/feed.sh
 
 clean: ## remove everything built
 	$(CARGO) clean
