@@ -1,6 +1,6 @@
 #!/bin/bash
 # Fails unless a program is what every router of a target can run: static, of the right processor
-# and byte order, with no use of a floating-point unit or NEON.
+# and byte order, declaring no use of a floating-point unit or NEON where such routers may lack it.
 #
 #   cross/abi.sh TARGET FILE
 set -euo pipefail

@@ -18,11 +18,15 @@ fi
 [ "$*" != all ] || set -- $(grep -o '^[a-z][^ ]*' cross/targets)
 
 cross/setup.sh
+readonly CACHE=${POSTERN_CACHE:-$HOME/.cache/postern}
+# Other working copies build into the same folder of the cache.
+exec {lock}>"$CACHE/build.lock"
+flock "$lock"
 targets=$(IFS=,; echo "$*")
 cross/cargo.sh ${mode[@]+"${mode[@]}"} "$targets" build --locked --release --bin postern
 for target; do
   mkdir -p "target/cross/$target"
-  built=${POSTERN_CACHE:-$HOME/.cache/postern}/target${mode:+-debuggable}/$target/release/postern
-  cp "$built" "target/cross/$target/$name"
+  cp "$CACHE/target${mode:+-debuggable}/$target/release/postern" "target/cross/$target/$name.new"
+  mv "target/cross/$target/$name.new" "target/cross/$target/$name"
   cross/abi.sh "$target" "target/cross/$target/$name"
 done

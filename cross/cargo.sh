@@ -4,7 +4,7 @@
 #   cross/cargo.sh [-d|-t] TARGET[,TARGET…] CARGO-ARGUMENTS…
 #
 #   -d   the debuggable flags of cross/flags
-#   -t   for tests, which unwind: no flags but the base; programs run in QEMU's user mode
+#   -t   for tests, which unwind: no flags but the base and those of the processor; programs run in QEMU's user mode
 #
 # What it builds is in $POSTERN_CACHE/target (default ~/.cache/postern/target), for `-d` and `-t` in
 # folders of their own.

@@ -81,13 +81,14 @@ install() {
     fail "apt-get could not install $*; is there a network?"
 }
 
-# Debian's own Rust where it is new enough, else the one bookworm has for building browsers.
+# The Rust that Debian has for building browsers, which the router builds need too and which cannot
+# be there beside the other one; else that other one.
 install_rust() {
   update
-  if at_least "$(candidate cargo)" "$RUST"; then
-    install cargo rustc rust-clippy rustfmt
-  elif at_least "$(candidate cargo-web)" "$RUST"; then
+  if at_least "$(candidate cargo-web)" "$RUST"; then
     install cargo-web rustc-web rust-web-clippy rustfmt-web
+  elif at_least "$(candidate cargo)" "$RUST"; then
+    install cargo rustc rust-clippy rustfmt
   else
     fail "Debian has no Rust $RUST or newer here; install one from https://rustup.rs"
   fi

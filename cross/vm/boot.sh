@@ -9,7 +9,7 @@
 set -euo pipefail
 . "$(dirname "$0")/machines.sh"
 
-limit=300
+limit=600
 megabytes=
 while getopts m:t: option; do
   case $option in

@@ -12,6 +12,7 @@ open_suite() {
   local suite=$1 processor=$2 uri keys=/usr/share/keyrings/debian-archive-keyring.gpg
   local state=$work/apt/$suite-$processor
   uri=$(mirror)
+  [ -n "$uri" ] || { twice apt-get -qq update && uri=$(mirror); }
   [ -n "$uri" ] || fail "apt on this machine has no Debian mirror; is this Debian?"
   [ -e "$keys" ] || fail "Debian's keys are missing: apt-get install debian-archive-keyring"
   apt=(-qq -o Dir::State="$state" -o Dir::Cache="$state" -o Dir::State::Status="$state/status"

@@ -14,6 +14,8 @@ fail() {
   exit 1
 }
 
+[[ $VM == /* ]] || fail "POSTERN_CACHE must be an absolute path: $VM"
+
 has() {
   command -v "$1" >/dev/null
 }
@@ -54,7 +56,8 @@ pack() {
   (cd "$1" && find . | cpio --quiet --create --format newc --owner 0:0) | gzip -9 >"$2"
 }
 
-# Runs kernel $1 with initramfs $2 and these kernel words ($3) and more options to QEMU, with
+# Runs kernel $1, where it was linked for (MIPS kernels that move may land on the initramfs), with
+# initramfs $2 and these kernel words ($3) and more options to QEMU, with
 # `memory` MB and for `limit` seconds at most. Its console is shown, and kept in $work/console.
 # Returns what `timeout` does.
 emulate() {
@@ -66,7 +69,7 @@ emulate() {
   shown=$!
   timeout --kill-after=5 "$limit" "${qemu[@]}" "${board[@]}" -m "$memory" -nic none -no-reboot \
     -display none -monitor none -serial stdio -kernel "$VM/$kernel/vmlinuz" -initrd "$initramfs" \
-    -append "console=$console panic=-1 loglevel=4 $words" "$@" </dev/null >"$work/serial" 2>&1 &
+    -append "console=$console panic=-1 loglevel=4 nokaslr $words" "$@" </dev/null >"$work/serial" 2>&1 &
   emulator=$!
   local code=0
   wait "$emulator" || code=$?

@@ -87,7 +87,7 @@ pub fn load(text: &[u8]) -> (Config, Vec<Problem>) {
     let (sections, problems) = uci::parse(text);
     let mut report = Report { problems };
     let config = schema::read(&sections, &mut report);
-    report.problems.sort_unstable_by(|a, b| (a.line, &a.text).cmp(&(b.line, &b.text)));
+    report.problems.sort_by_key(|problem| problem.line);
     (config, report.problems)
 }
 

@@ -37,7 +37,9 @@ impl Files {
     pub fn new(state: &Path, config: &Config) -> Files {
         let (leases, uuid) = (state.join("leases"), state.join("uuid"));
         let mut peer = config.upnp_lease_file.as_ref().map(PathBuf::from);
-        if let Some(path) = peer.take_if(|path| *path == leases || *path == uuid) {
+        // With those that are there for a moment while one is replaced.
+        let ours = ["leases", "leases.new", "uuid", "uuid.new", "control"];
+        if let Some(path) = peer.take_if(|path| ours.iter().any(|name| *path == state.join(name))) {
             log::warn!(
                 "option upnp_lease_file: {} is a file of the state directory's own, so no lease \
                  file is written; name another place",
@@ -200,6 +202,7 @@ mod tests {
         };
         assert_eq!(peer("/run/postern/leases"), None);
         assert_eq!(peer("/run/postern//uuid"), None);
+        assert_eq!(peer("/run/postern/control"), None);
         assert_eq!(peer("/run/upnpd.leases"), Some("/run/upnpd.leases".into()));
     }
 }

@@ -196,7 +196,11 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.runtime.0.timers.borrow_mut().retain(|timer| timer.id != id);
+            self.runtime
+                .0
+                .timers
+                .borrow_mut()
+                .retain(|timer| (timer.at, timer.id) != (self.at, id));
         }
     }
 }

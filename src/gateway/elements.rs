@@ -14,8 +14,9 @@
 //! [`REMOTES_MAX`](crate::gateway::REMOTES_MAX).
 
 use crate::gateway::mapping::{External, Id, Mapping, Protocol};
-use crate::gateway::table::Table;
+use crate::gateway::table::{inside, outside, Table};
 use crate::netfilter::{Change, Element, Installed, Note, Rule, Slot};
+use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
@@ -88,24 +89,31 @@ pub(crate) fn difference<'a>(
     now: Instant,
 ) -> impl Iterator<Item = Change> + 'a {
     let view = View { table, plan: None };
-    let mut seen = Vec::with_capacity(installed.len());
+    let mut seen = BTreeSet::new();
     let mut changes = Vec::new();
     for found in installed {
         let slot = found.rule.slot();
-        seen.push(slot);
+        seen.insert(packed(&slot));
         match view.element(&slot) {
             None => changes.push(Change::Remove(slot)),
             Some(wanted) if !agree(&wanted, &found, now) => changes.push(Change::Replace(wanted)),
             Some(_) => {}
         }
     }
-    seen.sort_unstable();
-    let mut missing: Vec<Slot> = table.iter().flat_map(slots_of).collect();
-    missing.retain(|slot| seen.binary_search(slot).is_err());
-    missing.sort_unstable();
-    missing.dedup();
-    let missing = missing.into_iter().filter_map(move |slot| view.element(&slot));
-    changes.into_iter().chain(missing.map(Change::Add))
+    // In the table's order, so that no mapping is long without a part of it.
+    let missing = table.iter().flat_map(slots_of).filter(move |slot| seen.insert(packed(slot)));
+    changes.into_iter().chain(missing.filter_map(move |slot| view.element(&slot)).map(Change::Add))
+}
+
+/// A slot in numbers: its kind and its key. Of the type that the table's indexes are of, too.
+fn packed(slot: &Slot) -> (u64, u64) {
+    let outside = |protocol, port, remote| outside(&External { protocol, port, remote });
+    match *slot {
+        Slot::Gate(protocol, port) => (0, outside(protocol, port, None)),
+        Slot::Forward(protocol, port, remote) => (1, outside(protocol, port, remote)),
+        Slot::Held(protocol, port, remote) => (2, outside(protocol, port, remote)),
+        Slot::Reverse(protocol, internal) => (3, inside(protocol, internal)),
+    }
 }
 
 fn agree(wanted: &Element, found: &Installed, now: Instant) -> bool {

@@ -16,14 +16,14 @@ pub(crate) const ADOPTED_ID_MAX: u64 = u64::MAX / 2;
 /// An [`External`] packed into one number that sorts by protocol, port and remote host.
 ///
 /// 33 bits are the remote host's: 0 is none, which is not the same as the host 0.0.0.0.
-fn outside(external: &External) -> u64 {
+pub(crate) fn outside(external: &External) -> u64 {
     let protocol = u64::from(external.protocol.number());
     let remote = external.remote.map_or(0, |host| u64::from(host.to_bits()) + 1);
     protocol << 49 | u64::from(external.port) << 33 | remote
 }
 
 /// An internal endpoint packed likewise; behind it are two bits for a [`rank`].
-fn inside(protocol: Protocol, internal: SocketAddrV4) -> u64 {
+pub(crate) fn inside(protocol: Protocol, internal: SocketAddrV4) -> u64 {
     let address = u64::from(internal.ip().to_bits());
     u64::from(protocol.number()) << 50 | address << 18 | u64::from(internal.port()) << 2
 }

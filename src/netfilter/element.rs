@@ -15,8 +15,8 @@ use std::time::Duration;
 /// The sets that hold mappings, in the order they are read back.
 pub const SETS: [&str; 5] = ["w0_ext", "w0_any", "w0_rh", "w0_off", "w0_rev"];
 
-/// Shortest time the kernel is given, in milliseconds: a tick of the slowest one (HZ=100). Before
-/// Linux 6.1 it rounds what is less than a tick down to 0, which means for ever.
+/// Shortest time the kernel is given, in milliseconds: a tick of the slowest that OpenWrt builds
+/// (HZ=100). Before Linux 6.1 what is less than a tick is rounded down to 0, which means for ever.
 const TIMEOUT_MIN_MS: u64 = 10;
 /// Longest time the kernel is given, in milliseconds: 2³² − 1 seconds.
 const TIMEOUT_MAX_MS: u64 = u32::MAX as u64 * 1000;

@@ -37,9 +37,12 @@ fn main() -> ExitCode {
     if process::id() == 1 {
         init::run(ON_ROUTER);
     }
-    // `cargo test WORDS` hands the words to every test program.
-    let filters: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    if !filters.is_empty() && !filters.iter().any(|filter| "router".contains(filter.as_str())) {
+    if arguments.iter().any(|a| a == "--list") {
+        println!("router: test");
+        return ExitCode::SUCCESS;
+    }
+    if !is_wanted(&arguments) {
+        println!("router: not asked for");
         return ExitCode::SUCCESS;
     }
     panic::set_hook(Box::new(|panic| println!("router: FAIL: {panic}")));
@@ -57,6 +60,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `cargo test WORDS` hands the words to every test program: one of them must be in its name.
+fn is_wanted(arguments: &[String]) -> bool {
+    const WITH_A_VALUE: [&str; 6] =
+        ["--test-threads", "--skip", "--format", "--color", "--logfile", "--shuffle-seed"];
+    let mut words = Vec::new();
+    let mut rest = arguments.iter().map(String::as_str);
+    while let Some(argument) = rest.next() {
+        if WITH_A_VALUE.contains(&argument) {
+            rest.next();
+        } else if !argument.starts_with('-') {
+            words.push(argument);
+        }
+    }
+    words.is_empty() || words.iter().any(|word| "router".contains(word))
 }
 
 fn may_run() -> Outcome {

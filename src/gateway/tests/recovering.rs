@@ -1,9 +1,10 @@
 //! Networks and rules that change, crashes, restarts, and a kernel that others edit.
 
 use super::*;
+use crate::gateway::elements::difference;
 use crate::gateway::{ExternalState, Reason, RESYNC_BATCH};
 use crate::netfilter::memory::Kept;
-use crate::netfilter::{Note, WAN_ADDRESSES_MAX};
+use crate::netfilter::{Change, Note, WAN_ADDRESSES_MAX};
 
 /// Another run over the same kernel: nothing is known yet.
 fn after_a_crash(lab: &mut Lab) -> Gateway<Memory> {
@@ -218,6 +219,24 @@ fn a_resync_puts_back_what_others_changed_and_leaves_the_rest_alone_301() {
     let mut close_enough = good.clone();
     close_enough[2].expires = Some(sooner);
     assert_eq!(lab.kernel(), close_enough);
+}
+
+#[test]
+fn what_the_kernel_lacks_comes_mapping_by_mapping() {
+    let mut lab = Lab::new();
+    let ports = [3000, 2000, 2500];
+    for port in ports {
+        lab.open(&ask(ALICE, port));
+    }
+    let added = difference(&lab.gateway.table, Vec::new(), lab.now).map(|change| match change {
+        Change::Add(element) => element.rule.slot(),
+        other => panic!("{other:?}"),
+    });
+    let wanted = ports.into_iter().flat_map(|port| {
+        let internal = SocketAddrV4::new(ALICE, port);
+        [Slot::Gate(TCP, port), Slot::Forward(TCP, port, None), Slot::Reverse(TCP, internal)]
+    });
+    assert_eq!(added.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
 }
 
 #[test]
