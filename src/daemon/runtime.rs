@@ -76,8 +76,7 @@ impl Runtime {
 
     /// Runs `future` beside everything else, until it ends or the handle returned is dropped.
     ///
-    /// Boxed, so that the executor's machinery is there once and not for every kind of task: 15 KB
-    /// on MIPS.
+    /// Boxed, so that the executor's machinery is there once and not for every kind of task.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) -> Task<()> {
         let future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(future);
         self.0.executor.spawn(future)
