@@ -8,7 +8,7 @@ use crate::proto::http::{self, BodyKind, Response};
 use crate::sys::Interest;
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -47,15 +47,15 @@ const READ_SIZE: usize = 2048;
 #[derive(Default)]
 pub struct Connections {
     /// Oldest first.
-    tasks: Vec<(Ipv4Addr, Task<()>)>,
+    tasks: Vec<(IpAddr, Task<()>)>,
     /// Large answers on their way.
-    large: Rc<RefCell<Vec<(Ipv4Addr, usize)>>>,
+    large: Rc<RefCell<Vec<(IpAddr, usize)>>>,
 }
 
 /// Room for one large answer; given back when dropped.
 struct Room {
-    large: Rc<RefCell<Vec<(Ipv4Addr, usize)>>>,
-    answer: (Ipv4Addr, usize),
+    large: Rc<RefCell<Vec<(IpAddr, usize)>>>,
+    answer: (IpAddr, usize),
 }
 
 impl Drop for Room {
@@ -70,7 +70,7 @@ impl Drop for Room {
 impl Connections {
     /// Puts one more connection of `host` in: those that have ended are forgotten, and the oldest
     /// one (of that host if it has its full number) is closed if need be.
-    fn put(&mut self, host: Ipv4Addr, task: Task<()>) {
+    fn put(&mut self, host: IpAddr, task: Task<()>) {
         self.tasks.retain(|(_, task)| !task.is_finished());
         let of_host = self.tasks.iter().filter(|(peer, _)| *peer == host).count();
         let oldest = if of_host >= CONNECTIONS_PER_HOST {
@@ -85,7 +85,7 @@ impl Connections {
     }
 
     /// Room for an answer of this length to `host`, if there is any.
-    fn room(&self, host: Ipv4Addr, length: usize) -> Option<Room> {
+    fn room(&self, host: IpAddr, length: usize) -> Option<Room> {
         let mut large = self.large.borrow_mut();
         let all: usize = large.iter().map(|(_, length)| length).sum();
         let own: usize = large.iter().filter(|(to, _)| *to == host).map(|(_, l)| l).sum();
@@ -108,14 +108,13 @@ pub async fn listen(daemon: Daemon, lan: Lan, listener: Io<TcpListener>) {
                 continue;
             }
         };
-        let SocketAddr::V4(peer) = peer else { continue };
-        if !lan.contains(*peer.ip()) {
+        if !lan.contains(peer.ip()) {
             sockets::reset(&stream);
             continue;
         }
         let Ok(stream) = daemon.runtime().watch(stream, Interest::Both) else { continue };
-        let serve = serve(daemon.clone(), stream, *peer.ip());
-        daemon.connections().put(*peer.ip(), daemon.runtime().spawn(serve));
+        let serve = serve(daemon.clone(), stream, peer.ip());
+        daemon.connections().put(peer.ip(), daemon.runtime().spawn(serve));
         yield_now().await;
     }
 }
@@ -144,12 +143,12 @@ impl From<io::Error> for End {
 struct Connection {
     daemon: Daemon,
     stream: Io<TcpStream>,
-    client: Ipv4Addr,
+    client: IpAddr,
     /// What has arrived and is not used yet.
     buffer: Vec<u8>,
 }
 
-async fn serve(daemon: Daemon, stream: Io<TcpStream>, client: Ipv4Addr) {
+async fn serve(daemon: Daemon, stream: Io<TcpStream>, client: IpAddr) {
     let mut connection = Connection { daemon, stream, client, buffer: Vec::new() };
     for left in (0..REQUESTS_PER_CONNECTION).rev() {
         match connection.request(left == 0).await {
@@ -327,7 +326,7 @@ impl Daemon {
         request: &http::Request<'_>,
         body: &[u8],
         local: SocketAddr,
-        client: Ipv4Addr,
+        client: IpAddr,
     ) -> Response {
         let mut state = self.state();
         let state = &mut *state;
@@ -348,7 +347,8 @@ impl Daemon {
                 identity: &state.identity,
                 link,
                 counters: &|| system::counters(device.as_deref()),
-                client: IpAddr::V4(client),
+                client,
+                same_host: &|_| false,
                 now: Instant::now(),
             },
             request,

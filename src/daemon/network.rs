@@ -104,7 +104,7 @@ impl State {
                 continue;
             };
             for (address, prefix_len) in self.net.addresses_v4(device) {
-                let lan = Lan { device: device.to_owned(), address, prefix_len };
+                let lan = Lan { device: device.to_owned(), address: address.into(), prefix_len };
                 places.push(Place { lan, index });
             }
         }

@@ -8,7 +8,7 @@ use crate::gateway::{mapping_of, ExternalState};
 use crate::netfilter::nft::Nft;
 use crate::netfilter::Backend as _;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 /// The address a mapping is reached at, if there is one.
@@ -82,7 +82,7 @@ pub(super) struct Status {
     reason: String,
     device: Option<String>,
     address: Option<Ipv4Addr>,
-    internal: Vec<(String, Ipv4Addr)>,
+    internal: Vec<(String, IpAddr)>,
     mappings: usize,
     limits: Limits,
     epoch: u64,

@@ -12,13 +12,9 @@ use std::time::Duration;
 const BACKLOG: i32 = 32;
 
 /// A socket bound to `device` and `address`, non-blocking.
-fn bound(
-    device: &str,
-    kind: Type,
-    protocol: Protocol,
-    address: SocketAddrV4,
-) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, kind.nonblocking().cloexec(), Some(protocol))?;
+fn bound(device: &str, kind: Type, protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
+    let socket =
+        Socket::new(Domain::for_address(address), kind.nonblocking().cloexec(), Some(protocol))?;
     socket.bind_device(Some(device.as_bytes()))?;
     // Other SSDP programs share port 1900; a restarted daemon shares port 5000 with its own past.
     socket.set_reuse_address(true)?;
@@ -29,7 +25,7 @@ fn bound(
 /// Where searches sent to the group arrive: one for each LAN device.
 pub fn ssdp_group(device: &str, index: u32) -> io::Result<UdpSocket> {
     let address = SocketAddrV4::new(ssdp::GROUP_V4, ssdp::PORT);
-    let socket = bound(device, Type::DGRAM, Protocol::UDP, address)?;
+    let socket = bound(device, Type::DGRAM, Protocol::UDP, address.into())?;
     // Only groups joined on this very socket, not those that other programs joined.
     socket.set_multicast_all_v4(false)?;
     socket.join_multicast_v4_n(&ssdp::GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
@@ -39,7 +35,7 @@ pub fn ssdp_group(device: &str, index: u32) -> io::Result<UdpSocket> {
 /// Where searches sent to the router itself arrive, and where everything is sent from: one for
 /// each LAN address, so that answers come from the address asked and from port 1900.
 pub fn ssdp_unicast(lan: &Lan) -> io::Result<UdpSocket> {
-    let address = SocketAddrV4::new(lan.address, ssdp::PORT);
+    let address = SocketAddr::new(lan.address, ssdp::PORT);
     let socket = bound(&lan.device, Type::DGRAM, Protocol::UDP, address)?;
     socket.set_multicast_ttl_v4(ssdp::TTL)?;
     socket.set_multicast_loop_v4(false)?;
@@ -48,7 +44,7 @@ pub fn ssdp_unicast(lan: &Lan) -> io::Result<UdpSocket> {
 
 /// Where HTTP clients connect: one for each LAN address.
 pub fn http(lan: &Lan, port: u16) -> io::Result<TcpListener> {
-    let address = SocketAddrV4::new(lan.address, port);
+    let address = SocketAddr::new(lan.address, port);
     let socket = bound(&lan.device, Type::STREAM, Protocol::TCP, address)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -7,7 +7,7 @@ use crate::gateway::Lan;
 use crate::igd::tree;
 use crate::proto::http;
 use crate::proto::ssdp::{self, Advert, Common};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -37,10 +37,10 @@ pub struct Voice {
 
 impl Voice {
     fn base(&self) -> String {
-        base(self.lan.address, self.port)
+        format!("http://{}", SocketAddr::new(self.lan.address, self.port))
     }
 
-    fn send(&self, bytes: &[u8], to: SocketAddrV4) {
+    fn send(&self, bytes: &[u8], to: SocketAddr) {
         // A datagram that cannot be sent now is lost like any other on the way.
         if let Err(e) = self.socket.get().send_to(bytes, to) {
             log::debug!("{}: SSDP to {to}: {e}", self.lan.address);
@@ -48,18 +48,13 @@ impl Voice {
     }
 }
 
-fn base(address: Ipv4Addr, port: u16) -> String {
-    format!("http://{address}:{port}")
-}
-
 /// Reads one datagram; errors are logged and survived. A flood must not keep the loop to itself,
 /// so everything else has its turn before each.
-async fn hear(daemon: &Daemon, socket: &Io<UdpSocket>, bytes: &mut [u8]) -> (usize, SocketAddrV4) {
+async fn hear(daemon: &Daemon, socket: &Io<UdpSocket>, bytes: &mut [u8]) -> (usize, SocketAddr) {
     loop {
         yield_now().await;
         match socket.read_with(|socket| socket.recv_from(bytes)).await {
-            Ok((length, SocketAddr::V4(from))) => return (length, from),
-            Ok(_) => {}
+            Ok(heard) => return heard,
             Err(e) => {
                 log::debug!("SSDP: {e}");
                 daemon.runtime().sleep_until(Instant::now() + ERROR_PAUSE).await;
@@ -76,7 +71,7 @@ pub async fn hear_group(daemon: Daemon, device: String, socket: Io<UdpSocket>) {
         let (length, from) = hear(&daemon, &socket, &mut bytes).await;
         let voice = daemon.lans().addresses().iter().find_map(|address| {
             let lan = &address.place.lan;
-            (lan.device == device && lan.contains(*from.ip())).then(|| Voice::of(address))
+            (lan.device == device && lan.contains(from.ip())).then(|| Voice::of(address))
         });
         if let Some(voice) = voice {
             search(&daemon, voice, bytes.get(..length).unwrap_or_default(), from, true);
@@ -89,7 +84,7 @@ pub async fn hear_unicast(daemon: Daemon, voice: Voice) {
     let mut bytes = [0; DATAGRAM_MAX];
     loop {
         let (length, from) = hear(&daemon, &voice.socket, &mut bytes).await;
-        if voice.lan.contains(*from.ip()) {
+        if voice.lan.contains(from.ip()) {
             search(&daemon, voice.clone(), bytes.get(..length).unwrap_or_default(), from, false);
         }
     }
@@ -103,7 +98,7 @@ impl Voice {
 }
 
 /// Answers one search, at its moment, as far as the budget goes.
-fn search(daemon: &Daemon, voice: Voice, bytes: &[u8], from: SocketAddrV4, multicast: bool) {
+fn search(daemon: &Daemon, voice: Voice, bytes: &[u8], from: SocketAddr, multicast: bool) {
     let Some(search) = ssdp::parse_search(bytes, multicast) else { return };
     let now = Instant::now();
     let (answers, delay) = {
@@ -112,7 +107,7 @@ fn search(daemon: &Daemon, voice: Voice, bytes: &[u8], from: SocketAddrV4, multi
         let wanted = answers.len() as u32;
         let granted = match wanted {
             0 => return,
-            _ => state.budget.take((*from.ip()).into(), wanted, now),
+            _ => state.budget.take(from.ip(), wanted, now),
         };
         answers.truncate(granted as usize);
         (answers, ssdp::delay(if multicast { search.mx } else { None }, state.random.u32(..)))
@@ -205,7 +200,7 @@ fn say(daemon: &Daemon, voice: &Voice, write: impl Fn(&mut Vec<u8>, &Advert, &Co
     for advert in &adverts {
         out.clear();
         daemon.with_common(None, |common| write(&mut out, advert, common));
-        voice.send(&out, SocketAddrV4::new(ssdp::GROUP_V4, ssdp::PORT));
+        voice.send(&out, SocketAddr::new(ssdp::GROUP_V4.into(), ssdp::PORT));
     }
 }
 

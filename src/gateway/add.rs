@@ -93,7 +93,7 @@ impl<B: Backend> Gateway<B> {
 
     fn check_parties(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let (client, target) = (request.client, request.internal);
-        if !self.lans.iter().any(|lan| lan.contains(client)) {
+        if !self.lans.iter().any(|lan| lan.contains(client.into())) {
             return Err(Refusal::Denied);
         }
         if self.policy.secure_mode && *target.ip() != client {

@@ -78,7 +78,10 @@ impl Model {
 
     fn lan_of(&self, host: usize) -> Option<u8> {
         let third = HOSTS[host].octets()[2];
-        lans(self.guests).iter().any(|lan| lan.address.octets()[2] == third).then_some(third)
+        lans(self.guests)
+            .iter()
+            .any(|lan| lan.address == Ipv4Addr::new(192, 168, third, 1))
+            .then_some(third)
     }
 
     fn allowed(&self, protocol: Protocol, port: u16, host: Ipv4Addr, low: bool) -> Option<Refusal> {

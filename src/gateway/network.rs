@@ -1,7 +1,7 @@
 //! The two sides of the router: WAN addresses and what they are worth, LAN prefixes and who is a
 //! host of one.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The WAN side as it is now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,15 +18,19 @@ pub struct Lan {
     /// Device name.
     pub device: String,
     /// The router's address.
-    pub address: Ipv4Addr,
-    /// Prefix length, 0..=32.
+    pub address: IpAddr,
+    /// Prefix length: 0..=32 for IPv4, 0..=128 for IPv6.
     pub prefix_len: u8,
 }
 
 impl Lan {
     /// Whether `address` lies inside the prefix.
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
-        prefix_contains((self.address, self.prefix_len), address)
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => prefix_contains((own, self.prefix_len), other),
+            (IpAddr::V6(own), IpAddr::V6(other)) => prefix6_contains((own, self.prefix_len), other),
+            _ => false,
+        }
     }
 
     /// Whether `address` is not a host's here although it lies inside the prefix: the router's
@@ -35,7 +39,7 @@ impl Lan {
     fn withholds(&self, address: Ipv4Addr) -> bool {
         let host = address.to_bits() & !mask(self.prefix_len);
         let special = host == 0 || host == !mask(self.prefix_len);
-        address == self.address || (self.prefix_len < 31 && special)
+        self.address == address || (self.prefix_len < 31 && special)
     }
 }
 
@@ -48,8 +52,8 @@ pub(crate) fn is_target(lans: &[Lan], client: Ipv4Addr, target: Ipv4Addr) -> boo
         || target.is_multicast()
         || target.is_broadcast();
     !never
-        && lans.iter().any(|lan| lan.contains(client) && lan.contains(target))
-        && !lans.iter().any(|lan| lan.contains(target) && lan.withholds(target))
+        && lans.iter().any(|lan| lan.contains(client.into()) && lan.contains(target.into()))
+        && !lans.iter().any(|lan| lan.contains(target.into()) && lan.withholds(target))
 }
 
 /// What is known of the external address.
@@ -91,6 +95,13 @@ pub fn is_private(address: Ipv4Addr) -> bool {
 /// counts as 32.
 pub(crate) fn prefix_contains((network, len): (Ipv4Addr, u8), address: Ipv4Addr) -> bool {
     (network.to_bits() ^ address.to_bits()) & mask(len) == 0
+}
+
+/// The same for IPv6. A length above 128 counts as 128.
+pub(crate) fn prefix6_contains((network, len): (Ipv6Addr, u8), address: Ipv6Addr) -> bool {
+    let shift = 128 - u32::from(len.min(128));
+    let differing = network.to_bits() ^ address.to_bits();
+    differing.checked_shr(shift).unwrap_or(0) == 0
 }
 
 /// The prefix's bits set, the host's clear.
@@ -175,8 +186,9 @@ mod tests {
 
     #[test]
     fn a_point_to_point_prefix_has_no_network_or_broadcast_address_133() {
-        let lan =
-            |prefix_len| [Lan { device: "br-lan".into(), address: ip("192.168.1.1"), prefix_len }];
+        let lan = |prefix_len| {
+            [Lan { device: "br-lan".into(), address: ip("192.168.1.1").into(), prefix_len }]
+        };
         let target = |len, address| is_target(&lan(len), ip(address), ip(address));
         assert!(target(31, "192.168.1.0"));
         assert!(!target(31, "192.168.1.1"));
@@ -190,8 +202,11 @@ mod tests {
 
     #[test]
     fn what_one_lan_withholds_no_other_gives() {
-        let lan =
-            |address, prefix_len| Lan { device: "br".into(), address: ip(address), prefix_len };
+        let lan = |address, prefix_len| Lan {
+            device: "br".into(),
+            address: ip(address).into(),
+            prefix_len,
+        };
         let lans = [lan("10.0.0.1", 8), lan("10.1.0.1", 24)];
         assert!(!is_target(&lans, ip("10.2.0.1"), ip("10.1.0.1")));
         assert!(!is_target(&lans, ip("10.2.0.1"), ip("10.1.0.255")));

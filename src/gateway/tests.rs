@@ -101,7 +101,7 @@ impl Lab {
 }
 
 fn lan(device: &str, address: Ipv4Addr) -> Lan {
-    Lan { device: device.into(), address, prefix_len: 24 }
+    Lan { device: device.into(), address: address.into(), prefix_len: 24 }
 }
 
 fn wan(addresses: &[Ipv4Addr]) -> Wan {

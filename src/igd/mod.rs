@@ -65,9 +65,11 @@ pub struct Context<'a, B: Backend> {
     pub link: Link,
     /// Reads the WAN device's counters; called only when they are asked for.
     pub counters: &'a dyn Fn() -> Counters,
-    /// The request's source. A host that asks over IPv6 can only read, unless the caller has
-    /// found its IPv4 address (same MAC in the neighbour table) and puts that here.
+    /// The request's source.
     pub client: IpAddr,
+    /// Whether this address, too, is the host's that asks: the kernel's neighbour table shows the
+    /// same link-layer address for both. Asked only where the source itself does not decide.
+    pub same_host: &'a dyn Fn(IpAddr) -> bool,
     /// Now.
     pub now: Instant,
 }

@@ -29,6 +29,8 @@ struct World {
     link: Link,
     counters: Counters,
     client: IpAddr,
+    /// Other addresses of the host that asks.
+    also: Vec<IpAddr>,
     now: Instant,
 }
 
@@ -39,7 +41,11 @@ fn world() -> World {
 fn world_with(policy: Policy) -> World {
     let mut gateway = Gateway::new(Memory::new(), policy, 1);
     let address = Ipv4Addr::new(192, 168, 1, 1);
-    gateway.set_lans(vec![Lan { device: "br-lan".into(), address, prefix_len: 24 }]);
+    gateway.set_lans(vec![Lan {
+        device: "br-lan".into(),
+        address: address.into(),
+        prefix_len: 24,
+    }]);
     gateway.set_wan(Wan { device: Some("wan0".into()), addresses: vec![EXTERNAL] }).unwrap();
     let link = Link {
         up: true,
@@ -53,6 +59,7 @@ fn world_with(policy: Policy) -> World {
         link,
         counters: Counters::default(),
         client: HOST.parse().unwrap(),
+        also: Vec::new(),
         now: Instant::now(),
     }
 }
@@ -62,12 +69,14 @@ impl World {
     fn raw(&mut self, bytes: &[u8]) -> http::Response {
         let (request, len) = http::parse_head(bytes).unwrap().unwrap();
         let counters = self.counters;
+        let also = &self.also;
         let mut context = Context {
             gateway: &mut self.gateway,
             identity: &self.identity,
             link: self.link,
             counters: &|| counters,
             client: self.client,
+            same_host: &|address| also.contains(&address),
             now: self.now,
         };
         respond(&mut context, &request, &bytes[len..])

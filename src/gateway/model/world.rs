@@ -58,7 +58,7 @@ pub(super) fn wan(which: usize) -> Wan {
 pub(super) fn lans(guests: bool) -> Vec<Lan> {
     let lan = |device: &str, third| Lan {
         device: device.into(),
-        address: Ipv4Addr::new(192, 168, third, 1),
+        address: Ipv4Addr::new(192, 168, third, 1).into(),
         prefix_len: 24,
     };
     let mut lans = vec![lan("br-lan", 1), lan("br-guest", 2)];
