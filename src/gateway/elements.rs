@@ -14,7 +14,7 @@
 //! [`REMOTES_MAX`](crate::gateway::REMOTES_MAX).
 
 use crate::gateway::mapping::{External, Id, Mapping, Protocol};
-use crate::gateway::table::{inside, outside, Table};
+use crate::gateway::table::{inside, outside, Pair, Table};
 use crate::netfilter::{Change, Element, Installed, Note, Rule, Slot};
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
@@ -106,13 +106,13 @@ pub(crate) fn difference<'a>(
 }
 
 /// A slot in numbers: its kind and its key. Of the type that the table's indexes are of, too.
-fn packed(slot: &Slot) -> (u64, u64) {
+fn packed(slot: &Slot) -> Pair {
     let outside = |protocol, port, remote| outside(&External { protocol, port, remote });
     match *slot {
-        Slot::Gate(protocol, port) => (0, outside(protocol, port, None)),
-        Slot::Forward(protocol, port, remote) => (1, outside(protocol, port, remote)),
-        Slot::Held(protocol, port, remote) => (2, outside(protocol, port, remote)),
-        Slot::Reverse(protocol, internal) => (3, inside(protocol, internal)),
+        Slot::Gate(protocol, port) => Pair(0, outside(protocol, port, None)),
+        Slot::Forward(protocol, port, remote) => Pair(1, outside(protocol, port, remote)),
+        Slot::Held(protocol, port, remote) => Pair(2, outside(protocol, port, remote)),
+        Slot::Reverse(protocol, internal) => Pair(3, inside(protocol, internal)),
     }
 }
 

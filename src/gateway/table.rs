@@ -4,6 +4,7 @@
 //! No rules here: whoever puts a mapping in has asked the policy and the kernel before.
 
 use crate::gateway::mapping::{External, Id, Mapping, Protocol};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
@@ -38,11 +39,33 @@ fn rank(mapping: &Mapping) -> u64 {
     }
 }
 
-/// Pairs of a packed key and what belongs to it, in order.
+/// A packed key and what belongs to it; sorts by the key, then by that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pair(pub u64, pub u64);
+
+impl Ord for Pair {
+    // Each step of a search is one comparison: it must not become a call.
+    #[inline(always)]
+    fn cmp(&self, other: &Pair) -> Ordering {
+        match self.0.cmp(&other.0) {
+            Ordering::Equal => self.1.cmp(&other.1),
+            different => different,
+        }
+    }
+}
+
+impl PartialOrd for Pair {
+    #[inline(always)]
+    fn partial_cmp(&self, other: &Pair) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Pairs in order.
 ///
 /// All indexes are of this one type because each type of B-tree costs 6 KB of flash on MIPS.
 #[derive(Debug, Default)]
-struct Index(BTreeSet<(u64, u64)>);
+struct Index(BTreeSet<Pair>);
 
 impl Index {
     fn first_of(&self, key: u64) -> Option<u64> {
@@ -50,7 +73,9 @@ impl Index {
     }
 
     fn range(&self, keys: RangeInclusive<u64>) -> impl Iterator<Item = u64> + '_ {
-        self.0.range((*keys.start(), 0)..=(*keys.end(), u64::MAX)).map(|(_, value)| *value)
+        let (first, last) = keys.into_inner();
+        let from = self.0.range(Pair(first, 0)..);
+        from.take_while(move |pair| pair.0 <= last).map(|pair| pair.1)
     }
 }
 
@@ -110,12 +135,12 @@ impl Table {
         let id = mapping.id;
         let clash = self.find(&mapping.external);
         debug_assert!(clash.is_none(), "two mappings with one outside");
-        self.externals.0.insert((outside(&mapping.external), id.0));
-        self.internals.0.insert((Table::inside(&mapping), id.0));
+        self.externals.0.insert(Pair(outside(&mapping.external), id.0));
+        self.internals.0.insert(Pair(Table::inside(&mapping), id.0));
         self.count(*mapping.internal.ip(), |count| count + 1);
         if let Some(end) = mapping.expires {
             self.clock.0.get_or_insert(end);
-            self.ends.0.insert((self.clock.number(end), id.0));
+            self.ends.0.insert(Pair(self.clock.number(end), id.0));
         }
         self.next_id = self.next_id.max(id.0.saturating_add(1));
         let place = self.rows.partition_point(|row| row.id < id);
@@ -126,11 +151,11 @@ impl Table {
     pub(crate) fn take(&mut self, id: Id) -> Option<Mapping> {
         let place = self.place(id)?;
         let mapping = *self.rows.remove(place);
-        self.externals.0.remove(&(outside(&mapping.external), id.0));
-        self.internals.0.remove(&(Table::inside(&mapping), id.0));
+        self.externals.0.remove(&Pair(outside(&mapping.external), id.0));
+        self.internals.0.remove(&Pair(Table::inside(&mapping), id.0));
         self.count(*mapping.internal.ip(), |count| count - 1);
         if let Some(end) = mapping.expires {
-            self.ends.0.remove(&(self.clock.number(end), id.0));
+            self.ends.0.remove(&Pair(self.clock.number(end), id.0));
         }
         Some(mapping)
     }
@@ -224,10 +249,10 @@ impl Table {
     fn count(&mut self, host: Ipv4Addr, change: impl Fn(u64) -> u64) {
         let key = host.to_bits().into();
         let before = self.hosts.first_of(key).unwrap_or(0);
-        self.hosts.0.remove(&(key, before));
+        self.hosts.0.remove(&Pair(key, before));
         let after = change(before);
         if after > 0 {
-            self.hosts.0.insert((key, after));
+            self.hosts.0.insert(Pair(key, after));
         }
     }
 
@@ -242,17 +267,23 @@ impl Table {
     pub(crate) fn check(&self) {
         assert!(self.rows.windows(2).all(|pair| pair[0].id < pair[1].id));
         assert!(self.rows.iter().all(|row| row.id.0 < self.next_id));
-        let index = |pairs: &mut dyn Iterator<Item = (u64, u64)>| pairs.collect::<BTreeSet<_>>();
+        let index = |pairs: &mut dyn Iterator<Item = Pair>| pairs.collect::<BTreeSet<_>>();
         let mut hosts = std::collections::BTreeMap::new();
         for row in self.iter() {
             *hosts.entry(u64::from(row.internal.ip().to_bits())).or_insert(0) += 1;
         }
-        assert_eq!(self.hosts.0, index(&mut hosts.into_iter()));
-        let externals = index(&mut self.iter().map(|m| (outside(&m.external), m.id.0)));
+        assert_eq!(
+            self.hosts.0,
+            index(&mut hosts.into_iter().map(|(host, count)| Pair(host, count)))
+        );
+        let externals = index(&mut self.iter().map(|m| Pair(outside(&m.external), m.id.0)));
         assert_eq!(externals.len(), self.len());
         assert_eq!(self.externals.0, externals);
-        assert_eq!(self.internals.0, index(&mut self.iter().map(|m| (Table::inside(m), m.id.0))));
-        let ends = self.iter().filter_map(|m| Some((self.clock.number(m.expires?), m.id.0)));
+        assert_eq!(
+            self.internals.0,
+            index(&mut self.iter().map(|m| Pair(Table::inside(m), m.id.0)))
+        );
+        let ends = self.iter().filter_map(|m| Some(Pair(self.clock.number(m.expires?), m.id.0)));
         assert_eq!(self.ends.0, index(&mut ends.into_iter()));
     }
 }
