@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use postern::gateway::mapping::{Id, Origin, Protocol};
+use postern::gateway::pinhole::Hole;
 use postern::netfilter::nft::{Hook, Nft, Signal};
 use postern::netfilter::{
     Backend, BackendError, Change, Element, Installed, Note, Rule, Slot, WanRules,
@@ -13,7 +14,7 @@ use postern::netlink::route::Net;
 use postern::netlink::watch::Watch;
 use postern::sys::wait_readable;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -76,7 +77,11 @@ fn set(what: &str, name: &str) -> String {
 }
 
 fn wan() -> WanRules {
-    WanRules { device: Some("wan".into()), addresses: vec![Ipv4Addr::new(203, 0, 113, 1)] }
+    WanRules {
+        device: Some("wan".into()),
+        addresses: vec![Ipv4Addr::new(203, 0, 113, 1)],
+        counting: false,
+    }
 }
 
 fn opened() -> Nft {
@@ -132,12 +137,72 @@ fn the_table_reads_as_written_down_and_can_be_loaded_from_its_listing() {
             assert_eq!(nft.signal(), signal);
             nft.ensure(&wan()).unwrap();
             assert_eq!(listing(), text);
+
+            let counting = WanRules { counting: true, ..wan() };
+            nft.ensure(&counting).unwrap();
+            let marked = match signal {
+                Signal::CtLabel => "ct label 127",
+                Signal::CtMark(_) => "ct mark & 0x40000000 == 0x40000000",
+            };
+            let chain = format!(
+                "\n\tchain count6 {{\n\t\ttype filter hook forward priority filter + 1; policy \
+                 accept;\n\t\tmeta nfproto ipv6 iifname @wanif {marked} ct status confirmed goto \
+                 p6_count\n\t}}\n}}\n"
+            );
+            let whole = [text.strip_suffix("}\n").unwrap(), &chain].concat();
+            assert_eq!(listing(), whole);
+            nft.ensure(&counting).unwrap();
+            assert_eq!(listing(), whole, "nothing to do");
+            run("nft", &["delete", "chain", "inet", "postern", "count6"], "");
+            nft.ensure(&counting).unwrap();
+            assert_eq!(listing(), whole, "made again");
+            nft.ensure(&wan()).unwrap();
+            assert_eq!(listing(), text);
         });
         in_a_namespace(|| {
             nft(text);
             assert_eq!(listing(), text);
         });
     }
+}
+
+#[test]
+fn pinholes_of_all_four_kinds_come_back_from_the_kernel() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let now = Instant::now();
+        let internal = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10);
+        let peer = Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 9);
+        let mut rules_wanted = Vec::new();
+        for (i, (remote, remote_port)) in
+            [(None, None), (Some(peer), None), (None, Some(4000)), (Some(peer), Some(4000))]
+                .into_iter()
+                .enumerate()
+        {
+            let protocol = Protocol::Tcp;
+            let hole = Hole { internal, internal_port: 3000, protocol, remote, remote_port };
+            let (id, unique_id) = (i as u64 + 1, 0xff00 + i as u16);
+            rules_wanted.push(Rule::Pinhole { hole, unique_id, note: note(id, "a \"game\"") });
+        }
+        nft.apply(&adds(rules_wanted.clone(), Some(now + HOUR)), now).unwrap();
+        let list = nft.list().unwrap();
+        assert_eq!(rules(&list), rules_wanted);
+        assert!(list.iter().all(|installed| about(installed.remaining, HOUR)));
+        assert!(set("set", "p6_any").contains("2001:db8:1::10 . tcp . 3000 counter"));
+        assert!(set("set", "p6_rhp").contains("2001:db8:9::9 . 2001:db8:1::10 . tcp . 3000 . 4000"));
+
+        // Another schema's table is replaced with them, what they have counted and their time.
+        run("nft", &["flush", "chain", "inet", "postern", "hairpin"], "");
+        let shorter = Change::Replace(until(rules_wanted[0].clone(), Some(now + HOUR / 2)));
+        nft.ensure(&wan()).unwrap();
+        nft.apply(&[shorter], now).unwrap();
+        let list = nft.list().unwrap();
+        assert_eq!(rules(&list), rules_wanted);
+        assert!(about(list[0].remaining, HOUR / 2));
+        let slots: Vec<_> = rules_wanted.iter().map(|rule| Change::Remove(rule.slot())).collect();
+        nft.apply(&slots, now).unwrap();
+        assert_eq!(listing(), LABEL);
+    });
 }
 
 #[test]
@@ -290,6 +355,7 @@ fn ensuring_again_writes_only_what_differs() {
         let moved = WanRules {
             device: Some("pppoe-wan".into()),
             addresses: vec![Ipv4Addr::new(203, 0, 113, 50), Ipv4Addr::new(203, 0, 113, 51)],
+            counting: false,
         };
         nft.ensure(&moved).unwrap();
         assert!(set("set", "wanif").contains("elements = { \"pppoe-wan\" }"));
@@ -300,7 +366,11 @@ fn ensuring_again_writes_only_what_differs() {
         nft.ensure(&wan()).unwrap();
         assert_eq!(listing(), before);
 
-        let long = WanRules { device: Some("a-name-too-long-".into()), addresses: Vec::new() };
+        let long = WanRules {
+            device: Some("a-name-too-long-".into()),
+            addresses: Vec::new(),
+            counting: false,
+        };
         assert!(matches!(nft.ensure(&long), Err(BackendError::Failed(_))));
         assert_eq!(listing(), before);
     });
@@ -370,6 +440,7 @@ fn four_thousand_mappings_are_listed_whole_while_others_come_and_go() {
             Rule::Gate { port, .. } => (0, *port),
             Rule::Forward { port, .. } => (1, *port),
             Rule::Held { port, .. } | Rule::Reverse { port, .. } => (2, *port),
+            Rule::Pinhole { .. } => unreachable!("none was made"),
         });
         assert_eq!(rules(&nft.list().unwrap()), expected);
 

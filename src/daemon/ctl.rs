@@ -178,7 +178,7 @@ impl Client {
 
     /// Writes the list in pieces, so that thousands of mappings neither block nor fill memory.
     async fn list(&self, json: bool) -> io::Result<()> {
-        let mut after = None;
+        let (mut after, mut after_hole) = (None, None);
         let mut first = true;
         self.say(if json { "ok\n[" } else { "ok\n" }).await?;
         loop {
@@ -188,13 +188,23 @@ impl Client {
                 state.gateway.handle_timeout(now);
                 let mut piece = String::new();
                 for _ in 0..ROWS_PER_TURN {
-                    let Some(mapping) = state.gateway.next_after(after).cloned() else { break };
-                    after = Some(mapping.id);
-                    let row = Row {
-                        connections: state.gateway.connections(&mapping.external),
-                        external: external_address(state.gateway.external()),
-                        now,
-                        mapping: &mapping,
+                    let (mapping, pinhole);
+                    let row = if let Some(next) = state.gateway.next_after(after).cloned() {
+                        after = Some(next.id);
+                        mapping = next;
+                        let external = external_address(state.gateway.external());
+                        let connections = state.gateway.connections(&mapping.external);
+                        Row::of(&mapping, external, connections, now)
+                    } else {
+                        let mut rest = state.gateway.pinholes();
+                        let Some(next) = rest.find(|p| Some(p.hole) > after_hole).cloned() else {
+                            break;
+                        };
+                        drop(rest);
+                        after_hole = Some(next.hole);
+                        pinhole = next;
+                        let packets = state.gateway.pinhole_packets(pinhole.unique_id);
+                        Row::of_pinhole(&pinhole, packets, now)
                     };
                     if !std::mem::take(&mut first) && json {
                         piece.push_str(",\n");

@@ -30,23 +30,32 @@ pub struct Files {
     leases: PathBuf,
     uuid: PathBuf,
     peer: Option<PathBuf>,
+    peer6: Option<PathBuf>,
 }
 
 impl Files {
     /// The files of a state directory and a configuration.
     pub fn new(state: &Path, config: &Config) -> Files {
-        let (leases, uuid) = (state.join("leases"), state.join("uuid"));
-        let mut peer = config.upnp_lease_file.as_ref().map(PathBuf::from);
-        // With those that are there for a moment while one is replaced.
-        let ours = ["leases", "leases.new", "uuid", "uuid.new", "control"];
-        if let Some(path) = peer.take_if(|path| ours.iter().any(|name| *path == state.join(name))) {
-            log::warn!(
-                "option upnp_lease_file: {} is a file of the state directory's own, so no lease \
-                 file is written; name another place",
-                path.display()
-            );
+        let peer = |name, path: &Option<String>| {
+            let mut path = path.as_ref().map(PathBuf::from);
+            // With those that are there for a moment while one is replaced.
+            let ours = ["leases", "leases.new", "uuid", "uuid.new", "control"];
+            let clash = |path: &mut PathBuf| ours.iter().any(|name| *path == state.join(name));
+            if let Some(path) = path.take_if(clash) {
+                log::warn!(
+                    "option {name}: {} is a file of the state directory's own, so no lease file \
+                     is written; name another place",
+                    path.display()
+                );
+            }
+            path
+        };
+        Files {
+            leases: state.join("leases"),
+            uuid: state.join("uuid"),
+            peer: peer("upnp_lease_file", &config.upnp_lease_file),
+            peer6: peer("upnp_lease_file6", &config.upnp_lease_file6),
         }
-        Files { leases, uuid, peer }
     }
 
     /// What an earlier run left: our own file, else the peer's.
@@ -54,8 +63,13 @@ impl Files {
         if let Some(text) = read_bounded(&self.leases) {
             return leases::read(&text, clocks);
         }
-        let text = self.peer.as_deref().and_then(read_bounded).unwrap_or_default();
-        Saved { mappings: leases::read_peer(&text, clocks), ..Saved::default() }
+        let text =
+            |path: &Option<PathBuf>| path.as_deref().and_then(read_bounded).unwrap_or_default();
+        Saved {
+            mappings: leases::read_peer(&text(&self.peer), clocks),
+            pinholes: leases::read_peer6(&text(&self.peer6), clocks),
+            ..Saved::default()
+        }
     }
 
     /// Replaces the state file.
@@ -70,11 +84,11 @@ impl Files {
         clocks: &Clocks,
     ) -> Result<(), String> {
         replace(&self.leases, 0o600, |out| {
-            leases::write(out, all(gateway), boot_id, stopped, clocks)
+            leases::write(out, all(gateway), gateway.pinholes(), boot_id, stopped, clocks)
         })
     }
 
-    /// Replaces the peer file, if one is wanted.
+    /// Replaces the peer's files, those that are wanted.
     ///
     /// # Errors
     /// Names the file that could not be written.
@@ -83,10 +97,13 @@ impl Files {
         gateway: &Gateway<B>,
         clocks: &Clocks,
     ) -> Result<(), String> {
-        match &self.peer {
-            Some(path) => replace(path, 0o644, |out| leases::write_peer(out, all(gateway), clocks)),
-            None => Ok(()),
+        if let Some(path) = &self.peer {
+            replace(path, 0o644, |out| leases::write_peer(out, all(gateway), clocks))?;
         }
+        if let Some(path) = &self.peer6 {
+            replace(path, 0o644, |out| leases::write_peer6(out, gateway.pinholes(), clocks))?;
+        }
+        Ok(())
     }
 
     /// The UUID an earlier run had, if nothing better is known.

@@ -1,8 +1,10 @@
 //! The lease files: what a stopped daemon leaves for the next one, and what others read.
 //!
-//! Two files. The state file (`leases` in the state directory) holds everything, in lines of our
+//! The state file (`leases` in the state directory) holds everything, in lines of our
 //! own. The peer file (`upnp_lease_file`) holds what LuCI and scripts have always read there:
-//! `PROTOCOL:external port:address:port:unix time:description`, time 0 for no end.
+//! `PROTOCOL:external port:address:port:unix time:description`, time 0 for no end. That for IPv6
+//! (`upnp_lease_file6`) has pinholes:
+//! `PROTOCOL;address;port;remote host;remote port;UniqueID;unix time;description`.
 //!
 //! The state file stores time *left* and the clocks it was true at. Within one boot the time
 //! since then is taken from the boot clock, so that a wall clock set by NTP in between ends
@@ -10,6 +12,7 @@
 //! as no time passed. Pure: reading and writing the files is the daemon's.
 
 use crate::gateway::mapping::{clean_description, External, Id, Mapping, Origin, Protocol};
+use crate::gateway::pinhole::{Hole, Pinhole};
 use std::fmt::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -42,6 +45,8 @@ pub struct Clocks {
 pub struct Saved {
     /// The mappings whose time is not up yet.
     pub mappings: Vec<Mapping>,
+    /// The pinholes whose time is not up yet.
+    pub pinholes: Vec<Pinhole>,
     /// BOOTID.UPNP.ORG of the run that wrote it.
     pub boot_id: u32,
     /// Written by a run that ended in peace and took its kernel table along: the mappings are to
@@ -53,6 +58,7 @@ pub struct Saved {
 pub fn write<'a>(
     out: &mut dyn Write,
     mappings: impl Iterator<Item = &'a Mapping>,
+    pinholes: impl Iterator<Item = &'a Pinhole>,
     boot_id: u32,
     stopped: bool,
     clocks: &Clocks,
@@ -76,6 +82,18 @@ pub fn write<'a>(
         }
         writeln!(out, "{} {} {}", u8::from(m.enabled), m.origin.name(), m.description)?;
     }
+    for pinhole in pinholes {
+        let Hole { protocol, internal, internal_port, .. } = pinhole.hole;
+        let (id, unique_id) = (pinhole.id, pinhole.unique_id);
+        write!(out, "pinhole {id} {unique_id} {protocol} {internal} {internal_port} ")?;
+        match pinhole.hole.remote {
+            Some(remote) => write!(out, "{remote} ")?,
+            None => out.write_str("* ")?,
+        }
+        let port = pinhole.hole.remote_port.unwrap_or(0);
+        let left = pinhole.remaining(*now).as_millis() as u64;
+        writeln!(out, "{port} {left} {} {}", pinhole.origin.name(), pinhole.description)?;
+    }
     Ok(())
 }
 
@@ -93,6 +111,9 @@ pub fn read(text: &str, clocks: &Clocks) -> Saved {
             Some(("clocks", rest)) => passed = time_passed(rest, clocks).unwrap_or_default(),
             Some(("bootid", rest)) => saved.boot_id = rest.parse().unwrap_or_default(),
             Some(("lease", rest)) => saved.mappings.extend(read_lease(rest, passed, clocks.now)),
+            Some(("pinhole", rest)) => {
+                saved.pinholes.extend(read_pinhole(rest, passed, clocks.now));
+            }
             _ => {}
         }
     }
@@ -137,6 +158,27 @@ fn read_lease(line: &str, passed: Duration, now: Instant) -> Option<Mapping> {
     Some(Mapping { id, external, internal, expires, enabled, origin, description })
 }
 
+fn read_pinhole(line: &str, passed: Duration, now: Instant) -> Option<Pinhole> {
+    let mut words = line.splitn(10, ' ');
+    let id = Id(words.next()?.parse().ok()?);
+    let unique_id = words.next()?.parse().ok()?;
+    let hole = Hole {
+        protocol: read_protocol(words.next()?)?,
+        internal: words.next()?.parse().ok()?,
+        internal_port: words.next()?.parse().ok().filter(|&port| port != 0)?,
+        remote: match words.next()? {
+            "*" => None,
+            address => Some(address.parse().ok()?),
+        },
+        remote_port: Some(words.next()?.parse().ok()?).filter(|&port| port != 0),
+    };
+    let left = Duration::from_millis(words.next()?.parse().ok()?).checked_sub(passed)?;
+    let expires = now.checked_add(left)?;
+    let origin = Origin::from_name(words.next()?)?;
+    let description = clean_description(words.next().unwrap_or_default());
+    Some(Pinhole { id, unique_id, hole, expires, origin, description })
+}
+
 fn read_protocol(name: &str) -> Option<Protocol> {
     Protocol::ALL.into_iter().find(|protocol| protocol.name() == name)
 }
@@ -155,6 +197,50 @@ pub fn write_peer<'a>(
         writeln!(out, "{protocol}:{port}:{address}:{internal}:{end}:{}", m.description)?;
     }
     Ok(())
+}
+
+/// Writes the text of the peer's file for IPv6.
+pub fn write_peer6<'a>(
+    out: &mut dyn Write,
+    pinholes: impl Iterator<Item = &'a Pinhole>,
+    clocks: &Clocks,
+) -> fmt::Result {
+    for pinhole in pinholes {
+        let Hole { protocol, internal, internal_port, .. } = pinhole.hole;
+        write!(out, "{protocol};{internal};{internal_port};")?;
+        if let Some(remote) = pinhole.hole.remote {
+            write!(out, "{remote}")?;
+        }
+        let port = pinhole.hole.remote_port.unwrap_or(0);
+        let end = clocks.unix + pinhole.remaining(clocks.now).as_secs().max(1);
+        writeln!(out, ";{port};{};{end};{}", pinhole.unique_id, pinhole.description)?;
+    }
+    Ok(())
+}
+
+/// Reads the peer's file for IPv6. Ids are all 0: the gateway gives new ones.
+pub fn read_peer6(text: &str, clocks: &Clocks) -> Vec<Pinhole> {
+    text.lines().filter_map(|line| read_peer6_line(line, clocks)).collect()
+}
+
+fn read_peer6_line(line: &str, clocks: &Clocks) -> Option<Pinhole> {
+    let mut words = line.splitn(8, ';');
+    let hole = Hole {
+        protocol: read_protocol(words.next()?)?,
+        internal: words.next()?.parse().ok()?,
+        internal_port: words.next()?.parse().ok().filter(|&port| port != 0)?,
+        remote: match words.next()? {
+            "" | "*" => None,
+            address => Some(address.parse().ok()?),
+        },
+        remote_port: Some(words.next()?.parse().ok()?).filter(|&port| port != 0),
+    };
+    let unique_id = words.next()?.parse().ok()?;
+    let end: u64 = words.next()?.parse().ok()?;
+    let left = end.checked_sub(clocks.unix).filter(|&left| left > 0)?.min(PEER_LEASE_MAX);
+    let expires = clocks.now.checked_add(Duration::from_secs(left))?;
+    let description = clean_description(words.next().unwrap_or_default());
+    Some(Pinhole { id: Id(0), unique_id, hole, expires, origin: Origin::Upnp, description })
 }
 
 /// Reads a peer file, with six fields or, as newer ones have, a remote host after the port.
@@ -234,7 +320,7 @@ mod tests {
         other.origin = Origin::Pcp;
         other.description.clear();
         let list = [mapping(7, Some(100), then.now), other];
-        let text = text(|out| write(out, list.iter(), 42, true, &then));
+        let text = text(|out| write(out, list.iter(), [].iter(), 42, true, &then));
 
         let mut later = clocks(1060, 99_999_999);
         later.now = then.now;
@@ -248,7 +334,7 @@ mod tests {
     fn a_clock_that_jumps_at_boot_ends_nothing() {
         let then = clocks(1000, 50_000);
         let list = [mapping(7, Some(100), then.now)];
-        let text = text(|out| write(out, list.iter(), 1, false, &then));
+        let text = text(|out| write(out, list.iter(), [].iter(), 1, false, &then));
         let jumped = Clocks { unix: 9_000_000, ..clocks(1010, 0) };
         assert_eq!(read(&text, &jumped).mappings.len(), 1);
         let backwards = Clocks { boot: "other".into(), ..clocks(5, 10) };

@@ -20,6 +20,7 @@ pub mod ssdp;
 pub mod system;
 
 use crate::config::options::Config;
+use crate::gateway::pinhole::Hole;
 use crate::gateway::{Event, Gateway, Reason};
 use crate::igd::{Identity, Link};
 use crate::netfilter::nft::Nft;
@@ -245,10 +246,13 @@ impl Daemon {
             back += state.gateway.adopt(clocks.now).map_err(failed)?;
         }
         if saved.stopped || !crashed {
-            back += state.gateway.restore(saved.mappings, clocks.now).map_err(failed)?;
+            back += state
+                .gateway
+                .restore(saved.mappings, saved.pinholes, clocks.now)
+                .map_err(failed)?;
         }
         if back > 0 {
-            log::info!("{back} mappings of the run before are open");
+            log::info!("{back} mappings and pinholes of the run before are open");
         }
         self.mutated(&mut state);
         // From now on the kernel knows better than what the run before left.
@@ -381,6 +385,28 @@ impl Daemon {
     }
 }
 
+/// What a pinhole lets through, for the log.
+fn shown(hole: &Hole) -> String {
+    let Hole { protocol, internal, internal_port, .. } = hole;
+    let mut text = format!("{protocol} to [{internal}]:{internal_port}");
+    if let Some(remote) = hole.remote {
+        text += &format!(" from {remote}");
+    }
+    if let Some(port) = hole.remote_port {
+        text += &format!(" from port {port}");
+    }
+    text
+}
+
+const fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Deleted => "deleted",
+        Reason::Expired => "its time is up",
+        Reason::Policy => "the rules do not allow it any more",
+        Reason::Withdrawn => "its prefix is gone",
+    }
+}
+
 /// One line for the log.
 fn say(event: &Event) {
     match event {
@@ -400,14 +426,18 @@ fn say(event: &Event) {
                 m.description
             );
         }
+        Event::PinholeAdded { pinhole, new } => {
+            let verb = if *new { "opened" } else { "refreshed" };
+            let (id, left) = (pinhole.unique_id, pinhole.seconds_left(Instant::now()));
+            log::info!("{verb} pinhole {id}, {} for {left} s", shown(&pinhole.hole));
+        }
+        Event::PinholeRemoved { pinhole, reason } => {
+            let (id, hole) = (pinhole.unique_id, shown(&pinhole.hole));
+            log::info!("closed pinhole {id}, {hole}: {}", why(*reason));
+        }
         Event::Removed { mapping: m, reason } => {
-            let why = match reason {
-                Reason::Deleted => "deleted",
-                Reason::Expired => "its time is up",
-                Reason::Policy => "the rules do not allow it any more",
-            };
             let (protocol, port, internal) = (m.external.protocol, m.external.port, m.internal);
-            log::info!("closed {protocol} {port} -> {internal}: {why}");
+            log::info!("closed {protocol} {port} -> {internal}: {}", why(*reason));
         }
         Event::External(state) => network::say(*state),
     }

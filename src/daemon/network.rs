@@ -90,7 +90,7 @@ impl State {
             log::error!("nf_tables: the WAN rules could not follow: {e}");
         }
         let lans = self.places().into_iter().map(|place| place.lan).collect();
-        self.gateway.set_lans(lans);
+        self.gateway.set_lans(lans, Instant::now());
     }
 
     /// Every LAN address there is now. A device that is the WAN's, too, is not served, whatever

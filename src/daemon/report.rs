@@ -2,13 +2,14 @@
 
 use super::json::Json;
 use super::{system, Daemon};
-use crate::gateway::mapping::Mapping;
+use crate::gateway::mapping::{Id, Mapping, Origin, Protocol};
+use crate::gateway::pinhole::Pinhole;
 use crate::gateway::policy::Limits;
-use crate::gateway::{mapping_of, ExternalState};
+use crate::gateway::{mapping_of, pinhole_of, ExternalState, PINHOLES_MAX};
 use crate::netfilter::nft::Nft;
-use crate::netfilter::Backend as _;
+use crate::netfilter::{Backend as _, Rule};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 /// The address a mapping is reached at, if there is one.
@@ -19,36 +20,84 @@ pub(super) fn external_address(state: ExternalState) -> Option<Ipv4Addr> {
     }
 }
 
-/// One mapping as `postern list` shows it.
+/// One mapping or pinhole as `postern list` shows it.
 pub struct Row<'a> {
-    /// The mapping.
-    pub mapping: &'a Mapping,
-    /// Where it is reached, if that is known.
-    pub external: Option<Ipv4Addr>,
-    /// Connections the kernel has counted.
-    pub connections: u64,
-    /// When the row is written.
-    pub now: Instant,
+    id: Id,
+    protocol: Protocol,
+    external: Option<IpAddr>,
+    external_port: u16,
+    internal: SocketAddr,
+    remote: Option<String>,
+    description: &'a str,
+    origin: Origin,
+    enabled: bool,
+    left: Option<u64>,
+    connections: u64,
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
+    /// A mapping, where it is reached if that is known, and the connections counted.
+    pub fn of(
+        mapping: &'a Mapping,
+        external: Option<Ipv4Addr>,
+        connections: u64,
+        now: Instant,
+    ) -> Row<'a> {
+        Row {
+            id: mapping.id,
+            protocol: mapping.external.protocol,
+            external: external.map(IpAddr::V4),
+            external_port: mapping.external.port,
+            internal: mapping.internal.into(),
+            remote: mapping.external.remote.map(|remote| remote.to_string()),
+            description: &mapping.description,
+            origin: mapping.origin,
+            enabled: mapping.enabled,
+            left: mapping.seconds_left(now),
+            connections,
+        }
+    }
+
+    /// A pinhole, and the packets counted.
+    pub fn of_pinhole(pinhole: &'a Pinhole, packets: u64, now: Instant) -> Row<'a> {
+        let hole = &pinhole.hole;
+        let remote = match (hole.remote, hole.remote_port) {
+            (None, None) => None,
+            (Some(remote), None) => Some(remote.to_string()),
+            (Some(remote), Some(port)) => Some(format!("[{remote}]:{port}")),
+            (None, Some(port)) => Some(format!("*:{port}")),
+        };
+        Row {
+            id: pinhole.id,
+            protocol: hole.protocol,
+            external: Some(hole.internal.into()),
+            external_port: hole.internal_port,
+            internal: (hole.internal, hole.internal_port).into(),
+            remote,
+            description: &pinhole.description,
+            origin: pinhole.origin,
+            enabled: true,
+            left: Some(pinhole.seconds_left(now)),
+            connections: packets,
+        }
+    }
+
     /// Appends a JSON object.
     pub fn json(&self, out: &mut String) {
-        let m = self.mapping;
         let mut json = Json::new();
         json.object(|o| {
-            o.key("id").plain(m.id);
-            o.key("family").string("ipv4");
-            o.key("protocol").string(m.external.protocol.name());
+            o.key("id").plain(self.id);
+            o.key("family").string(if self.internal.is_ipv4() { "ipv4" } else { "ipv6" });
+            o.key("protocol").string(self.protocol.name());
             o.key("external_address").text_or_null(self.external);
-            o.key("external_port").plain(m.external.port);
-            o.key("internal_address").string(&m.internal.ip().to_string());
-            o.key("internal_port").plain(m.internal.port());
-            o.key("remote").text_or_null(m.external.remote);
-            o.key("description").string(&m.description);
-            o.key("origin").string(m.origin.name());
-            o.key("enabled").plain(m.enabled);
-            o.key("expires_in").plain_or_null(m.seconds_left(self.now));
+            o.key("external_port").plain(self.external_port);
+            o.key("internal_address").string(&self.internal.ip().to_string());
+            o.key("internal_port").plain(self.internal.port());
+            o.key("remote").text_or_null(self.remote.as_deref());
+            o.key("description").string(self.description);
+            o.key("origin").string(self.origin.name());
+            o.key("enabled").plain(self.enabled);
+            o.key("expires_in").plain_or_null(self.left);
             o.key("connections").plain(self.connections);
         });
         out.push_str(&json.finish());
@@ -56,21 +105,20 @@ impl Row<'_> {
 
     /// Appends a line of text.
     pub fn text(&self, out: &mut String) {
-        let m = self.mapping;
-        let end =
-            m.seconds_left(self.now).map_or("no end".to_owned(), |left| format!("{left} s left"));
-        let from = m.external.remote.map(|r| format!(" from {r}")).unwrap_or_default();
-        let off = if m.enabled { "" } else { " (disabled)" };
+        let end = self.left.map_or("no end".to_owned(), |left| format!("{left} s left"));
+        let from = self.remote.as_ref().map(|r| format!(" from {r}")).unwrap_or_default();
+        let off = if self.enabled { "" } else { " (disabled)" };
+        let counted = if self.internal.is_ipv4() { "connections" } else { "packets" };
         let _ = writeln!(
             out,
-            "{} {} {}{from} -> {}{off}, {end}, {} connections, {}, \"{}\"",
-            m.id,
-            m.external.protocol,
-            m.external.port,
-            m.internal,
+            "{} {} {}{from} -> {}{off}, {end}, {} {counted}, {}, \"{}\"",
+            self.id,
+            self.protocol,
+            self.external_port,
+            self.internal,
             self.connections,
-            m.origin.name(),
-            m.description,
+            self.origin.name(),
+            self.description,
         );
     }
 }
@@ -84,6 +132,7 @@ pub(super) struct Status {
     address: Option<Ipv4Addr>,
     internal: Vec<(String, IpAddr)>,
     mappings: usize,
+    pinholes: usize,
     limits: Limits,
     epoch: u64,
     signal: &'static str,
@@ -153,6 +202,7 @@ impl Status {
                 .map(|lan| (lan.device.clone(), lan.address))
                 .collect(),
             mappings: state.gateway.len(),
+            pinholes: state.gateway.pinholes().count(),
             limits: state.gateway.policy().limits,
             epoch: system::uptime().saturating_sub(state.epoch_start),
             signal,
@@ -182,7 +232,7 @@ impl Status {
                 }
             });
             o.key("mappings").plain(self.mappings);
-            o.key("pinholes").plain(0);
+            o.key("pinholes").plain(self.pinholes);
             o.key("limits").object(|o| {
                 o.key("mappings").plain(self.limits.mappings);
                 o.key("mappings_per_host").plain(self.limits.mappings_per_host);
@@ -217,6 +267,7 @@ impl Status {
             "mappings: {} of {} (of one host: {})",
             self.mappings, self.limits.mappings, self.limits.mappings_per_host
         );
+        let _ = writeln!(text, "pinholes: {} of {PINHOLES_MAX}", self.pinholes);
         let _ = write!(text, "firewall: {}, forward hook {}", self.signal, self.hook);
         text
     }
@@ -231,17 +282,23 @@ pub fn from_kernel(mut nft: Nft, json: bool) -> Result<String, String> {
         _ => None,
     };
     let now = Instant::now();
-    let mut rows: Vec<(Mapping, u64)> = list
-        .into_iter()
-        .filter_map(|installed| {
-            let connections = installed.connections;
-            Some((mapping_of(installed, now)?, connections))
-        })
-        .collect();
-    rows.sort_unstable_by_key(|(mapping, _)| mapping.id);
+    let (mut mappings, mut pinholes) = (Vec::new(), Vec::new());
+    for installed in list {
+        let counted = installed.connections;
+        match installed.rule {
+            Rule::Pinhole { .. } => {
+                pinholes.extend(pinhole_of(installed, now).map(|pinhole| (pinhole, counted)));
+            }
+            _ => mappings.extend(mapping_of(installed, now).map(|mapping| (mapping, counted))),
+        }
+    }
+    mappings.sort_unstable_by_key(|(mapping, _)| mapping.id);
     let mut text = String::from(if json { "[" } else { "" });
-    for (i, (mapping, connections)) in rows.iter().enumerate() {
-        let row = Row { mapping, external, connections: *connections, now };
+    let rows = mappings
+        .iter()
+        .map(|(mapping, counted)| Row::of(mapping, external, *counted, now))
+        .chain(pinholes.iter().map(|(pinhole, counted)| Row::of_pinhole(pinhole, *counted, now)));
+    for (i, row) in rows.enumerate() {
         if json {
             text.push_str(if i > 0 { ",\n" } else { "" });
             row.json(&mut text);

@@ -1,10 +1,10 @@
 //! Ending mappings before their time.
 
-use crate::gateway::elements::Plan;
+use crate::gateway::elements::{self, Plan};
 use crate::gateway::mapping::{External, Id, Mapping, Protocol, Refusal};
 use crate::gateway::{Asker, Event, Gateway, Reason, RESYNC_BATCH};
-use crate::netfilter::{Backend, BackendError};
-use std::net::Ipv4Addr;
+use crate::netfilter::{Backend, BackendError, Change, Slot};
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
@@ -66,13 +66,15 @@ impl<B: Backend> Gateway<B> {
         Ok(count)
     }
 
-    /// Deletes one mapping by name, as the owner.
+    /// Deletes one mapping or pinhole by name, as the owner.
     ///
     /// # Errors
     /// `NoSuchMapping`; `Backend`.
     pub fn delete_id(&mut self, id: Id, now: Instant) -> Result<(), Refusal> {
         self.handle_timeout(now);
-        self.table.get(id).ok_or(Refusal::NoSuchMapping)?;
+        if self.table.get(id).is_none() && !self.pinholes.has(id) {
+            return Err(Refusal::NoSuchMapping);
+        }
         self.drop_ids(vec![id], Reason::Deleted, now).map_err(|_| Refusal::Backend)
     }
 
@@ -82,26 +84,34 @@ impl<B: Backend> Gateway<B> {
     /// `Backend`; what went before the kernel refused is gone.
     pub fn flush(&mut self, now: Instant) -> Result<usize, Refusal> {
         self.handle_timeout(now);
-        let ids: Vec<Id> = self.table.iter().map(|m| m.id).collect();
+        let mappings = self.table.iter().map(|m| m.id);
+        let ids: Vec<Id> = mappings.chain(self.pinholes.iter().map(|p| p.id)).collect();
         for some in ids.chunks(RESYNC_BATCH) {
             self.drop_ids(some.to_vec(), Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
         }
         Ok(ids.len())
     }
 
-    /// Ends mappings that are there, in the kernel first.
+    /// Ends mappings and pinholes that are there, in the kernel first, in one batch.
     pub(super) fn drop_ids(
         &mut self,
-        ids: Vec<Id>,
+        mut ids: Vec<Id>,
         reason: Reason,
         now: Instant,
     ) -> Result<(), BackendError> {
         if ids.is_empty() {
             return Ok(());
         }
-        for mapping in self.make(Plan::remove(ids), now)? {
+        ids.sort_unstable();
+        let plan = Plan::remove(ids.clone());
+        let mut changes = elements::changes(&self.table, &plan);
+        let holes = self.pinholes.iter().filter(|p| ids.binary_search(&p.id).is_ok());
+        changes.extend(holes.map(|pinhole| Change::Remove(Slot::Pinhole(pinhole.hole))));
+        self.apply(&changes, now)?;
+        for mapping in ids.iter().filter_map(|id| self.take(*id)).collect::<Vec<_>>() {
             self.tell(Event::Removed { mapping, reason });
         }
+        self.forget_pinholes(&ids, reason);
         Ok(())
     }
 
@@ -110,7 +120,7 @@ impl<B: Backend> Gateway<B> {
         match asker {
             Asker::Owner => true,
             Asker::Host(host) => {
-                *mapping.internal.ip() == host || (others && !self.policy.secure_mode)
+                IpAddr::V4(*mapping.internal.ip()) == host || (others && !self.policy.secure_mode)
             }
         }
     }

@@ -81,11 +81,12 @@ pub(crate) fn changes(table: &Table, plan: &Plan) -> Vec<Change> {
     changes
 }
 
-/// What must be told to a kernel that holds `installed` so that it holds what `table` wants.
+/// What must be told to a kernel that holds `installed` so that it holds what `table` wants, but for
+/// pinholes.
 /// No mapping in `table` may have ended by `now`.
 pub(crate) fn difference<'a>(
     table: &'a Table,
-    installed: Vec<Installed>,
+    installed: &[Installed],
     now: Instant,
 ) -> impl Iterator<Item = Change> + 'a {
     let view = View { table, plan: None };
@@ -93,30 +94,36 @@ pub(crate) fn difference<'a>(
     let mut changes = Vec::new();
     for found in installed {
         let slot = found.rule.slot();
-        seen.insert(packed(&slot));
+        let Some(number) = packed(&slot) else { continue };
+        seen.insert(number);
         match view.element(&slot) {
             None => changes.push(Change::Remove(slot)),
-            Some(wanted) if !agree(&wanted, &found, now) => changes.push(Change::Replace(wanted)),
+            Some(wanted) if !agree(&wanted, found, now) => changes.push(Change::Replace(wanted)),
             Some(_) => {}
         }
     }
     // In the table's order, so that no mapping is long without a part of it.
-    let missing = table.iter().flat_map(slots_of).filter(move |slot| seen.insert(packed(slot)));
+    let missing = table
+        .iter()
+        .flat_map(slots_of)
+        .filter(move |slot| packed(slot).is_some_and(|number| seen.insert(number)));
     changes.into_iter().chain(missing.filter_map(move |slot| view.element(&slot)).map(Change::Add))
 }
 
-/// A slot in numbers: its kind and its key. Of the type that the table's indexes are of, too.
-fn packed(slot: &Slot) -> Pair {
+/// A mapping's slot in numbers: its kind and its key. Of the type that the table's indexes are of,
+/// too. `None`: a pinhole's.
+fn packed(slot: &Slot) -> Option<Pair> {
     let outside = |protocol, port, remote| outside(&External { protocol, port, remote });
-    match *slot {
+    Some(match *slot {
         Slot::Gate(protocol, port) => Pair(0, outside(protocol, port, None)),
         Slot::Forward(protocol, port, remote) => Pair(1, outside(protocol, port, remote)),
         Slot::Held(protocol, port, remote) => Pair(2, outside(protocol, port, remote)),
         Slot::Reverse(protocol, internal) => Pair(3, inside(protocol, internal)),
-    }
+        Slot::Pinhole(_) => return None,
+    })
 }
 
-fn agree(wanted: &Element, found: &Installed, now: Instant) -> bool {
+pub(super) fn agree(wanted: &Element, found: &Installed, now: Instant) -> bool {
     let left = wanted.expires.map(|end| end.saturating_duration_since(now));
     wanted.rule == found.rule
         && match (left, found.remaining) {
@@ -155,6 +162,7 @@ impl<'a> View<'a> {
                 self.own(External { protocol, port, remote }, false)
             }
             Slot::Reverse(protocol, internal) => self.reverse(protocol, internal),
+            Slot::Pinhole(_) => None,
         }
     }
 

@@ -6,11 +6,13 @@
 
 pub mod mapping;
 pub mod network;
+pub mod pinhole;
 pub mod policy;
 
 mod add;
 mod delete;
 mod elements;
+mod pinholes;
 mod ports;
 mod recover;
 mod table;
@@ -22,6 +24,8 @@ mod tests;
 
 pub use add::{LEASE_MIN, REMOTES_MAX};
 pub use network::{ExternalState, Lan, Wan};
+pub(crate) use pinholes::{is_link_local, pinhole_of};
+pub use pinholes::{PINHOLES_MAX, PINHOLES_PER_ADDRESS, PREFIX_GRACE};
 pub(crate) use recover::mapping_of;
 pub use recover::RESYNC_BATCH;
 
@@ -29,10 +33,12 @@ use crate::netfilter::{Backend, BackendError, Change, Slot, WanRules, WAN_ADDRES
 use elements::Plan;
 use mapping::{External, Id, Mapping, Protocol};
 use network::is_private;
+use pinhole::{Hole, Pinhole};
+use pinholes::Pinholes;
 use policy::Policy;
 use ports::Rng;
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 use table::Table;
@@ -56,8 +62,8 @@ pub struct Granted {
 /// Who asks for a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// A LAN host: only its own mappings (with secure mode off: all).
-    Host(Ipv4Addr),
+    /// A LAN host, by one of its addresses: only its own mappings (with secure mode off: all).
+    Host(IpAddr),
     /// The router's owner.
     Owner,
 }
@@ -79,6 +85,20 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
+    /// A pinhole was made or refreshed.
+    PinholeAdded {
+        /// The pinhole as it is now.
+        pinhole: Pinhole,
+        /// `false` when it was there already.
+        new: bool,
+    },
+    /// A pinhole is gone.
+    PinholeRemoved {
+        /// The pinhole as it was.
+        pinhole: Pinhole,
+        /// Why.
+        reason: Reason,
+    },
     /// The external address is another one.
     External(ExternalState),
 }
@@ -92,6 +112,8 @@ pub enum Reason {
     Expired,
     /// The rules do not allow it any more.
     Policy,
+    /// Its IPv6 prefix is gone.
+    Withdrawn,
 }
 
 /// The lease table and all decisions about it.
@@ -99,6 +121,11 @@ pub struct Gateway<B: Backend> {
     backend: B,
     policy: Policy,
     table: Table,
+    pinholes: Pinholes,
+    /// The kernel counts the packets of pinholes.
+    counting: bool,
+    /// When the pinholes of prefixes that are gone end.
+    orphans_end: Option<Instant>,
     rng: Rng,
     wan: Wan,
     lans: Vec<Lan>,
@@ -115,6 +142,9 @@ impl<B: Backend> Gateway<B> {
             backend,
             policy,
             table: Table::new(),
+            pinholes: Pinholes::default(),
+            counting: false,
+            orphans_end: None,
             rng: Rng::new(seed),
             wan: Wan::default(),
             lans: Vec::new(),
@@ -225,13 +255,15 @@ impl<B: Backend> Gateway<B> {
             let External { protocol, port, .. } = m.external;
             policy.permits(protocol, port, m.internal, false).is_err()
         };
-        let ids = self.table.iter().filter(denied).map(|m| m.id).collect();
+        let denied6 = |p: &&Pinhole| {
+            let Hole { protocol, internal, internal_port, .. } = p.hole;
+            policy.permits6(protocol, internal, internal_port, false).is_err()
+        };
+        let holes = self.pinholes.iter().filter(denied6).map(|p| p.id);
+        let ids = self.table.iter().filter(denied).map(|m| m.id).chain(holes).collect();
 
         let before = std::mem::replace(&mut self.policy, policy);
-        let done = self
-            .backend
-            .ensure(&self.wan_rules())
-            .and_then(|()| self.drop_ids(ids, Reason::Policy, now));
+        let done = self.ensure().and_then(|()| self.drop_ids(ids, Reason::Policy, now));
         if done.is_err() {
             self.policy = before;
             self.behind = true;
@@ -249,14 +281,17 @@ impl<B: Backend> Gateway<B> {
         let state = self.external();
         self.wan = wan;
         self.tell_external(state);
-        let done = self.backend.ensure(&self.wan_rules());
+        let done = self.ensure();
         self.behind |= done.is_err();
         done
     }
 
-    /// The LAN side is another one. Mappings of hosts that are gone with it stay until they end.
-    pub fn set_lans(&mut self, lans: Vec<Lan>) {
+    /// The LAN side is another one. Mappings of hosts that are gone with it stay until they end;
+    /// pinholes of a prefix that is gone end with it, or [`PREFIX_GRACE`] later if no other has
+    /// come.
+    pub fn set_lans(&mut self, lans: Vec<Lan>, now: Instant) {
         self.lans = lans;
+        self.withdraw_pinholes(now);
     }
 
     /// Whether the kernel may not hold what the table holds, because it refused something that
@@ -268,7 +303,8 @@ impl<B: Backend> Gateway<B> {
 
     /// When [`handle_timeout`](Gateway::handle_timeout) is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.table.first_end()
+        let ends = [self.table.first_end(), self.pinholes.first_end(), self.orphans_end];
+        ends.into_iter().flatten().min()
     }
 
     /// Drops what has ended by `now`. The kernel has ended it already, and is only told when
@@ -277,6 +313,9 @@ impl<B: Backend> Gateway<B> {
         let changes = self.expire(now);
         // Nobody waits for an answer; what fails here is made good by the next change.
         self.behind |= !changes.is_empty() && self.apply(&changes, now).is_err();
+        if self.orphans_end.is_some_and(|end| end <= now) {
+            self.withdraw_pinholes(now);
+        }
     }
 
     /// What has happened since the last call. Drain after every mutation; what waits is bounded by
@@ -309,6 +348,7 @@ impl<B: Backend> Gateway<B> {
     /// Takes what has ended out of the table. Returns what the kernel cannot know by itself: which
     /// other mapping takes over an internal endpoint.
     fn expire(&mut self, now: Instant) -> Vec<Change> {
+        self.expire_pinholes(now);
         let due: Vec<Id> = self.table.due(now).collect();
         if due.is_empty() {
             return Vec::new();
@@ -335,6 +375,14 @@ impl<B: Backend> Gateway<B> {
             }
             done => done,
         }
+    }
+
+    /// Makes the kernel's table exist and follow the WAN.
+    fn ensure(&mut self) -> Result<(), BackendError> {
+        let rules = self.wan_rules();
+        self.backend.ensure(&rules)?;
+        self.counting = rules.counting;
+        Ok(())
     }
 
     fn put(&mut self, mapping: Mapping) {
@@ -369,6 +417,7 @@ impl<B: Backend> Gateway<B> {
         let mut addresses: Vec<Ipv4Addr> = addresses.take(WAN_ADDRESSES_MAX).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        WanRules { device: self.wan.device.clone(), addresses }
+        let counting = !self.pinholes.is_empty();
+        WanRules { device: self.wan.device.clone(), addresses, counting }
     }
 }

@@ -33,6 +33,14 @@ impl Lan {
         }
     }
 
+    /// Whether `address` is that of all routers of an IPv6 prefix: its host bits are 0
+    /// (RFC 4291 §2.6.1). Prefixes of 127 and 128 bits have none (RFC 6164).
+    pub(crate) fn is_anycast(&self, address: Ipv6Addr) -> bool {
+        self.contains(address.into())
+            && self.prefix_len < 127
+            && address.to_bits() & (u128::MAX >> self.prefix_len) == 0
+    }
+
     /// Whether `address` is not a host's here although it lies inside the prefix: the router's
     /// own, or the network's or broadcast address, which prefixes of 31 and 32 bits do not have
     /// (RFC 3021).

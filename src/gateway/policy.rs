@@ -3,7 +3,7 @@
 use crate::gateway::mapping::{Protocol, Refusal};
 use crate::gateway::network::prefix_contains;
 use crate::gateway::ports::CHOSEN_MIN;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 
 /// One `perm_rule`: the first that matches decides.
@@ -119,6 +119,34 @@ impl Policy {
             return Err(Refusal::Reserved);
         }
         match self.allows(port, internal, high_ports_only) {
+            true => Ok(()),
+            false => Err(Refusal::Denied),
+        }
+    }
+
+    /// Whether a pinhole to this IPv6 endpoint may be at all. Its external and internal port are
+    /// the same. A rule for every IPv4 address is for every host; which IPv6 addresses the hosts
+    /// of a narrower one have cannot be known, so that one can only deny, and denies all.
+    ///
+    /// # Errors
+    /// `Denied`, for port 0 too.
+    pub fn permits6(
+        &self,
+        _protocol: Protocol,
+        _internal: Ipv6Addr,
+        port: u16,
+        high_ports_only: bool,
+    ) -> Result<(), Refusal> {
+        let rule = self.rules.iter().find(|rule| {
+            rule.external.contains(&port)
+                && rule.internal_ports.contains(&port)
+                && (rule.internal.1 == 0 || !rule.allow)
+        });
+        let allowed = match rule {
+            Some(rule) => rule.allow,
+            None => !high_ports_only || port >= HIGH_PORT_MIN,
+        };
+        match allowed && port != 0 {
             true => Ok(()),
             false => Err(Refusal::Denied),
         }

@@ -3,6 +3,8 @@
 
 use crate::gateway::elements::difference;
 use crate::gateway::mapping::{clean_description, External, Id, Mapping};
+use crate::gateway::pinhole::Pinhole;
+use crate::gateway::pinholes::pinhole_of;
 use crate::gateway::table::ADOPTED_ID_MAX;
 use crate::gateway::Gateway;
 use crate::netfilter::{Backend, BackendError, Installed, Note, Rule};
@@ -13,7 +15,7 @@ use std::time::Instant;
 pub const RESYNC_BATCH: usize = 1024;
 
 impl<B: Backend> Gateway<B> {
-    /// Reads mappings back from the kernel after a crash: called once, before anything is added.
+    /// Reads mappings and pinholes back from the kernel after a crash: called once, before anything is added.
     /// Returns how many there are. What the rules forbid by now, conflicts, or is over the limits
     /// is left out, and the kernel is made to agree.
     ///
@@ -24,28 +26,42 @@ impl<B: Backend> Gateway<B> {
     /// mappings are adopted all the same, and a [`resync`](Gateway::resync) is due.
     pub fn adopt(&mut self, now: Instant) -> Result<usize, BackendError> {
         let installed = self.backend.list()?;
-        let found = installed.into_iter().filter_map(|found| mapping_of(found, now)).collect();
-        let count = self.admit(found, now).len();
+        let mut holes = Vec::new();
+        let mut found = Vec::new();
+        for installed in installed {
+            match installed.rule {
+                Rule::Pinhole { .. } => holes.extend(pinhole_of(installed, now)),
+                _ => found.extend(mapping_of(installed, now)),
+            }
+        }
+        let count = self.admit(found, now).len() + self.admit_pinholes(holes, now).len();
         self.resync(now)?;
         Ok(count)
     }
 
-    /// Puts back mappings saved by an earlier run, with new ids where the old are taken. What has
+    /// Puts back mappings and pinholes saved by an earlier run, with new ids where the old are taken. What has
     /// ended, conflicts with what is there, is forbidden by the rules, or is over the limits, is
     /// left out. Returns how many are back. There is no event.
     ///
     /// # Errors
     /// The kernel refuses: none is back.
-    pub fn restore(&mut self, saved: Vec<Mapping>, now: Instant) -> Result<usize, BackendError> {
+    pub fn restore(
+        &mut self,
+        saved: Vec<Mapping>,
+        holes: Vec<Pinhole>,
+        now: Instant,
+    ) -> Result<usize, BackendError> {
         self.handle_timeout(now);
         let ids = self.admit(saved, now);
+        let holes = self.admit_pinholes(holes, now);
         if let Err(error) = self.resync(now) {
             for id in ids {
                 self.table.take(id);
             }
+            self.pinholes.take(|pinhole| holes.binary_search(&pinhole.id).is_ok());
             return Err(error);
         }
-        Ok(ids.len())
+        Ok(ids.len() + holes.len())
     }
 
     /// Makes the kernel hold exactly what the table holds.
@@ -61,9 +77,10 @@ impl<B: Backend> Gateway<B> {
     /// A resync whose table holds nothing that has ended.
     pub(super) fn repair(&mut self, now: Instant) -> Result<(), BackendError> {
         self.behind = true;
-        self.backend.ensure(&self.wan_rules())?;
+        self.ensure()?;
         let installed = self.backend.list()?;
-        let mut changes = difference(&self.table, installed, now);
+        let holes = self.pinhole_difference(&installed, now);
+        let mut changes = difference(&self.table, &installed, now).chain(holes);
         loop {
             let batch: Vec<_> = changes.by_ref().take(RESYNC_BATCH).collect();
             if batch.is_empty() {

@@ -142,7 +142,7 @@ impl Table {
             self.clock.0.get_or_insert(end);
             self.ends.0.insert(Pair(self.clock.number(end), id.0));
         }
-        self.next_id = self.next_id.max(id.0.saturating_add(1));
+        self.reserve(id);
         let place = self.rows.partition_point(|row| row.id < id);
         self.rows.insert(place, Box::new(mapping));
     }
@@ -163,6 +163,16 @@ impl Table {
     /// An id that no mapping has had.
     pub(crate) fn fresh_id(&self) -> Id {
         Id(self.next_id)
+    }
+
+    /// Keeps an id from being given again: something else than a mapping has it.
+    pub(crate) fn reserve(&mut self, id: Id) {
+        self.next_id = self.next_id.max(id.0.saturating_add(1));
+    }
+
+    /// Whether an id from outside can be kept.
+    pub(crate) fn may_adopt(&self, id: Id) -> bool {
+        (1..=ADOPTED_ID_MAX).contains(&id.0) && self.get(id).is_none()
     }
 
     /// Number of mappings.

@@ -3,6 +3,7 @@
 
 mod adding;
 mod ending;
+mod pinholes;
 mod recovering;
 mod refusing;
 
@@ -36,8 +37,10 @@ impl Lab {
 
     fn with(policy: Policy) -> Self {
         let mut gateway = Gateway::new(Memory::new(), policy, 42);
-        gateway
-            .set_lans(vec![lan("br-lan", ROUTER), lan("br-guest", Ipv4Addr::new(192, 168, 2, 1))]);
+        gateway.set_lans(
+            vec![lan("br-lan", ROUTER), lan("br-guest", Ipv4Addr::new(192, 168, 2, 1))],
+            Instant::now(),
+        );
         gateway.set_wan(wan(&[PUBLIC])).unwrap();
         gateway.next_event();
         Lab { gateway, now: Instant::now() }

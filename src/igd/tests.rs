@@ -41,11 +41,10 @@ fn world() -> World {
 fn world_with(policy: Policy) -> World {
     let mut gateway = Gateway::new(Memory::new(), policy, 1);
     let address = Ipv4Addr::new(192, 168, 1, 1);
-    gateway.set_lans(vec![Lan {
-        device: "br-lan".into(),
-        address: address.into(),
-        prefix_len: 24,
-    }]);
+    gateway.set_lans(
+        vec![Lan { device: "br-lan".into(), address: address.into(), prefix_len: 24 }],
+        Instant::now(),
+    );
     gateway.set_wan(Wan { device: Some("wan0".into()), addresses: vec![EXTERNAL] }).unwrap();
     let link = Link {
         up: true,

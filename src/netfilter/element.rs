@@ -4,16 +4,18 @@
 //! order; a map whose data is one field keeps it unpadded. Reading never panics on any bytes.
 
 use crate::gateway::mapping::Protocol;
+use crate::gateway::pinhole::Hole;
 use crate::netfilter::ruleset::TABLE;
-use crate::netfilter::userdata::{read_note, write_note};
+use crate::netfilter::userdata::{read_note, read_unique_id, write_note, write_pinhole_note};
 use crate::netfilter::{Installed, Note, Rule, Slot};
 use crate::netlink::nfnl::{self, attribute as a, message as m};
 use crate::netlink::wire::{self, be16, be64, Attributes, Message, Writer};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::Duration;
 
-/// The sets that hold mappings, in the order they are read back.
-pub const SETS: [&str; 5] = ["w0_ext", "w0_any", "w0_rh", "w0_off", "w0_rev"];
+/// The sets that hold mappings and pinholes, in the order they are read back.
+pub const SETS: [&str; 9] =
+    ["w0_ext", "w0_any", "w0_rh", "w0_off", "w0_rev", "p6_any", "p6_rh", "p6_rp", "p6_rhp"];
 
 /// Shortest time the kernel is given, in milliseconds: a tick of the slowest that OpenWrt builds
 /// (HZ=100). Before Linux 6.1 what is less than a tick is rounded down to 0, which means for ever.
@@ -24,7 +26,7 @@ const TIMEOUT_MAX_MS: u64 = u32::MAX as u64 * 1000;
 /// What an element has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Connections: the first packet of each.
+    /// Connections: the first packet of each. Of a pinhole: packets.
     pub packets: u64,
     /// The bytes of those packets.
     pub bytes: u64,
@@ -38,6 +40,10 @@ pub fn set(slot: &Slot) -> &'static str {
         Slot::Forward(_, _, Some(_)) => "w0_rh",
         Slot::Held(..) => "w0_off",
         Slot::Reverse(..) => "w0_rev",
+        Slot::Pinhole(Hole { remote: None, remote_port: None, .. }) => "p6_any",
+        Slot::Pinhole(Hole { remote: Some(_), remote_port: None, .. }) => "p6_rh",
+        Slot::Pinhole(Hole { remote: None, remote_port: Some(_), .. }) => "p6_rp",
+        Slot::Pinhole(Hole { remote: Some(_), remote_port: Some(_), .. }) => "p6_rhp",
     }
 }
 
@@ -50,15 +56,36 @@ pub fn key(slot: &Slot) -> Vec<u8> {
             (Some(remote.unwrap_or(Ipv4Addr::UNSPECIFIED)), protocol, port)
         }
         Slot::Reverse(protocol, internal) => (Some(*internal.ip()), protocol, internal.port()),
+        Slot::Pinhole(hole) => return pinhole_key(&hole),
     };
     let mut key = Vec::with_capacity(12);
     if let Some(address) = address {
         key.extend_from_slice(&address.octets());
     }
+    put_endpoint(&mut key, protocol, port);
+    key
+}
+
+fn pinhole_key(hole: &Hole) -> Vec<u8> {
+    let mut key = Vec::with_capacity(44);
+    for address in hole.remote.into_iter().chain([hole.internal]) {
+        key.extend_from_slice(&address.octets());
+    }
+    put_endpoint(&mut key, hole.protocol, hole.internal_port);
+    if let Some(port) = hole.remote_port {
+        put_port(&mut key, port);
+    }
+    key
+}
+
+fn put_endpoint(key: &mut Vec<u8>, protocol: Protocol, port: u16) {
     key.extend_from_slice(&[protocol.number(), 0, 0, 0]);
+    put_port(key, port);
+}
+
+fn put_port(key: &mut Vec<u8>, port: u16) {
     key.extend_from_slice(&port.to_be_bytes());
     key.extend_from_slice(&[0; 2]);
-    key
 }
 
 /// Time left as the kernel is told it: from [`TIMEOUT_MIN_MS`] up, for 0 would mean for ever.
@@ -78,10 +105,12 @@ pub fn add(writer: &mut Writer, rule: &Rule, remaining: Option<Duration>, count:
             Rule::Gate { .. } => {}
             Rule::Forward { internal, note, .. } => {
                 destination(w, *internal);
-                if count != Count::default() {
-                    w.nest(a::ELEMENT_EXPRESSION, |w| counter(w, count));
-                }
+                counted(w, count);
                 w.bytes(a::ELEMENT_USERDATA, &write_note(note));
+            }
+            Rule::Pinhole { unique_id, note, .. } => {
+                counted(w, count);
+                w.bytes(a::ELEMENT_USERDATA, &write_pinhole_note(note, *unique_id));
             }
             Rule::Held { internal, note, .. } => {
                 destination(w, *internal);
@@ -113,6 +142,13 @@ pub fn dump(writer: &mut Writer, set: &str) {
     nfnl::message(writer, m::GET_ELEMENT, wire::DUMP);
     writer.text(a::LIST_TABLE, TABLE);
     writer.text(a::LIST_SET, set);
+}
+
+/// What an element has counted before.
+fn counted(writer: &mut Writer, count: Count) {
+    if count != Count::default() {
+        writer.nest(a::ELEMENT_EXPRESSION, |w| counter(w, count));
+    }
 }
 
 /// A counter expression.
@@ -188,6 +224,12 @@ pub fn read(set: &str, item: &Attributes<'_>) -> Option<(Installed, Count)> {
             let data = item.nest(a::ELEMENT_DATA).find(a::DATA_VALUE)?;
             Rule::Reverse { protocol, internal, port: be16(data)? }
         }
+        "p6_any" | "p6_rh" | "p6_rp" | "p6_rhp" => {
+            let hole = hole(key, set.starts_with("p6_rh"), set.ends_with('p'))?;
+            let userdata = item.find(a::ELEMENT_USERDATA)?;
+            let note = read_note(userdata)?;
+            Rule::Pinhole { hole, unique_id: read_unique_id(userdata)?, note }
+        }
         _ => {
             let (address, key) = address(key)?;
             let (protocol, port) = endpoint(key)?;
@@ -206,7 +248,7 @@ pub fn read(set: &str, item: &Attributes<'_>) -> Option<(Installed, Count)> {
     let left = item.find(a::ELEMENT_EXPIRATION).and_then(be64);
     let remaining = timeout.map(|timeout| Duration::from_millis(left.unwrap_or(timeout)));
     let count = match rule {
-        Rule::Forward { .. } => item_count(item),
+        Rule::Forward { .. } | Rule::Pinhole { .. } => item_count(item),
         _ => Count::default(),
     };
     Some((Installed { rule, remaining, connections: count.packets }, count))
@@ -223,6 +265,36 @@ fn endpoint(key: &[u8]) -> Option<(Protocol, u16)> {
     };
     let port = be16(port).filter(|port| *port != 0 && key.len() == 8)?;
     Some((Protocol::from_number(*protocol)?, port))
+}
+
+/// A pinhole's key, with a remote host, a remote port, or both, as its set has them.
+fn hole(key: &[u8], by_host: bool, by_port: bool) -> Option<Hole> {
+    let (remote, key) = match by_host {
+        true => address6(key).map(|(remote, rest)| (Some(remote), rest))?,
+        false => (None, key),
+    };
+    let (internal, key) = address6(key)?;
+    let (key, rest) = key.split_first_chunk::<8>()?;
+    let (protocol, internal_port) = endpoint(key)?;
+    let remote_port = match (by_port, rest) {
+        (false, []) => None,
+        (true, [high, low, 0, 0]) => {
+            Some(u16::from_be_bytes([*high, *low])).filter(|port| *port != 0)
+        }
+        _ => return None,
+    };
+    (remote_port.is_some() == by_port).then_some(Hole {
+        internal,
+        internal_port,
+        protocol,
+        remote,
+        remote_port,
+    })
+}
+
+fn address6(key: &[u8]) -> Option<(Ipv6Addr, &[u8])> {
+    let (address, rest) = key.split_first_chunk::<16>()?;
+    Some((Ipv6Addr::from(*address), rest))
 }
 
 fn target(item: &Attributes<'_>) -> Option<(SocketAddrV4, Note)> {

@@ -165,7 +165,7 @@ impl Backend for Memory {
                 .expires
                 .map(|end| now.map_or_else(Default::default, |now| end.duration_since(now))),
             connections: match element.rule {
-                Rule::Forward { .. } => *connections,
+                Rule::Forward { .. } | Rule::Pinhole { .. } => *connections,
                 _ => 0,
             },
         });

@@ -10,6 +10,7 @@ pub mod ruleset;
 pub mod userdata;
 
 use crate::gateway::mapping::{Id, Origin, Protocol};
+use crate::gateway::pinhole::Hole;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -71,6 +72,16 @@ pub enum Rule {
         /// External port.
         port: u16,
     },
+    /// `p6_any`, `p6_rh`, `p6_rp` or `p6_rhp`, by what of the remote side is given: an IPv6
+    /// pinhole.
+    Pinhole {
+        /// What is let through.
+        hole: Hole,
+        /// UniqueID.
+        unique_id: u16,
+        /// What else is known of it.
+        note: Note,
+    },
 }
 
 /// An element's key: what the kernel tells it apart by.
@@ -84,6 +95,8 @@ pub enum Slot {
     Held(Protocol, u16, Option<Ipv4Addr>),
     /// Key of [`Rule::Reverse`].
     Reverse(Protocol, SocketAddrV4),
+    /// Key of [`Rule::Pinhole`].
+    Pinhole(Hole),
 }
 
 impl Rule {
@@ -94,6 +107,7 @@ impl Rule {
             Rule::Forward { protocol, port, remote, .. } => Slot::Forward(protocol, port, remote),
             Rule::Held { protocol, port, remote, .. } => Slot::Held(protocol, port, remote),
             Rule::Reverse { protocol, internal, .. } => Slot::Reverse(protocol, internal),
+            Rule::Pinhole { hole, .. } => Slot::Pinhole(hole),
         }
     }
 }
@@ -126,17 +140,20 @@ pub struct Installed {
     pub rule: Rule,
     /// Time left, or `None` for no end.
     pub remaining: Option<Duration>,
-    /// Connections counted ([`Rule::Forward`] only, else 0).
+    /// Connections counted ([`Rule::Forward`]) or packets ([`Rule::Pinhole`]), else 0.
     pub connections: u64,
 }
 
-/// The part of the ruleset that follows the WAN: which device, which addresses.
+/// The part of the ruleset that changes: the WAN's device and addresses, and whether the packets
+/// of pinholes are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WanRules {
     /// WAN device name, at most 15 bytes, or `None` while it is unknown.
     pub device: Option<String>,
     /// Addresses whose mapped ports are ours, sorted; at most [`WAN_ADDRESSES_MAX`].
     pub addresses: Vec<Ipv4Addr>,
+    /// Every forwarded packet is looked at to count those of pinholes: only while there are some.
+    pub counting: bool,
 }
 
 /// Most WAN addresses served at once.
@@ -174,7 +191,7 @@ pub trait Backend {
     /// Every element of every mapping that has not ended.
     fn list(&mut self) -> Result<Vec<Installed>, BackendError>;
 
-    /// Connections counted by one element; 0 if it is gone.
+    /// Connections counted by one element, or packets if it is a pinhole's; 0 if it is gone.
     fn connections(&mut self, slot: &Slot) -> Result<u64, BackendError>;
 
     /// Removes the table and everything in it. Nothing there is no error.

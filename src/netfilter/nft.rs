@@ -154,8 +154,9 @@ impl Nft {
         }
     }
 
-    /// Whether every set and rule of the table is there.
-    fn is_whole(&mut self) -> io::Result<bool> {
+    /// Whether every set and rule of the table is there, and if so, whether the packets of pinholes
+    /// are counted.
+    fn is_whole(&mut self) -> io::Result<Option<bool>> {
         let mut missing: Vec<&str> = ruleset::set_names().collect();
         nfnl::message(&mut self.writer, m::GET_SET, wire::DUMP);
         self.writer.text(a::SET_TABLE, TABLE);
@@ -163,14 +164,21 @@ impl Nft {
             let name = message.attributes(nfnl::HEADER_LEN).find(a::SET_NAME).and_then(wire::text);
             missing.retain(|wanted| name != Some(wanted));
         })?;
-        let mut rules = 0;
+        let (mut rules, mut counting) = (0, 0);
         nfnl::message(&mut self.writer, m::GET_RULE, wire::DUMP);
         self.writer.text(a::RULE_TABLE, TABLE);
         self.socket.ask(&self.writer.finish(), &mut |message| {
-            let table = message.attributes(nfnl::HEADER_LEN).find(a::RULE_TABLE);
-            rules += usize::from(table.and_then(wire::text) == Some(TABLE));
+            let rule = message.attributes(nfnl::HEADER_LEN);
+            if rule.find(a::RULE_TABLE).and_then(wire::text) == Some(TABLE) {
+                let chain = rule.find(a::RULE_CHAIN).and_then(wire::text);
+                match chain.is_some_and(ruleset::is_counting) {
+                    true => counting += 1,
+                    false => rules += 1,
+                }
+            }
         })?;
-        Ok(missing.is_empty() && rules == RULE_COUNT)
+        let whole = missing.is_empty() && rules == RULE_COUNT && counting <= 1;
+        Ok(whole.then_some(counting == 1))
     }
 
     /// Every element of a set by key, read until two readings agree on the keys. A set of many
@@ -246,6 +254,9 @@ impl Nft {
             ruleset::remove(&mut self.writer);
         }
         ruleset::create(&mut self.writer, self.signal, self.created);
+        if wan.counting {
+            ruleset::count(&mut self.writer, self.signal, true);
+        }
         for (installed, count) in &kept {
             element::add(&mut self.writer, &installed.rule, installed.remaining, *count);
         }
@@ -257,11 +268,15 @@ impl Nft {
         done(self.commit())
     }
 
-    /// Makes the elements that follow the WAN what they shall be; only the difference is written.
-    fn follow(&mut self, wan: &WanKeys) -> Result<(), BackendError> {
+    /// Makes what changes what it shall be; only the difference is written. `counting`: the
+    /// packets of pinholes are counted now.
+    fn follow(&mut self, wan: &WanKeys, counting: bool) -> Result<(), BackendError> {
         let mut batch = Writer::new(1);
         nfnl::begin(&mut batch);
         let empty = batch.len();
+        if wan.counting != counting {
+            ruleset::count(&mut batch, self.signal, wan.counting);
+        }
         for set in WanSet::ALL {
             let wanted = wan.of(set);
             let there = self.keys(set).map_err(|e| refused(&e))?;
@@ -331,10 +346,13 @@ impl Backend for Nft {
             self.created = stamp.created;
         }
         let ours = |s: Stamp| s.schema == SCHEMA && s.mark == self.signal.mark();
-        if stamp.is_some_and(ours) && self.is_whole().map_err(|e| refused(&e))? {
-            self.follow(&wan)
-        } else {
-            self.replace(found.is_some(), &wan)
+        let whole = match stamp.is_some_and(ours) {
+            true => self.is_whole().map_err(|e| refused(&e))?,
+            false => None,
+        };
+        match whole {
+            Some(counting) => self.follow(&wan, counting),
+            None => self.replace(found.is_some(), &wan),
         }
     }
 
@@ -343,7 +361,7 @@ impl Backend for Nft {
         for (change, count) in changes.iter().zip(&mut counts) {
             if let Change::Replace(element) = change {
                 let slot = element.rule.slot();
-                if matches!(slot, Slot::Forward(..)) {
+                if matches!(slot, Slot::Forward(..) | Slot::Pinhole(_)) {
                     *count = self.count(&slot).map_err(|e| refused(&e))?.unwrap_or_default();
                 }
             }
@@ -393,6 +411,7 @@ impl Backend for Nft {
 struct WanKeys {
     addresses: Vec<Vec<u8>>,
     devices: Vec<Vec<u8>>,
+    counting: bool,
 }
 
 impl WanKeys {
@@ -414,7 +433,7 @@ impl WanKeys {
             })?;
             devices.push(key.to_vec());
         }
-        Ok(WanKeys { addresses, devices })
+        Ok(WanKeys { addresses, devices, counting: wan.counting })
     }
 
     fn of(&self, set: WanSet) -> &[Vec<u8>] {

@@ -11,15 +11,21 @@
 //!   external port (`w0_rev`) and keeps everybody else off mapped ports;
 //! - LAN host to the router's own external address: `pre` as above, then `hairpin`.
 //!
+//! - IPv6, inbound: `pre` looks up the device (`in6`), `p6` the pinhole, in one set for each of the
+//!   four ways to give or not to give a remote host and port; `p6_ok` sets the signal;
+//! - `count6` is there only while there are pinholes: it sends the later packets of their
+//!   connections to `p6_count`, where looking them up counts them. The first one was counted in
+//!   `p6`, so the counter of a pinhole is its packets.
+//!
 //! `w0_off` is looked up by no rule: it only keeps disabled mappings until they end. `w0_sel`,
-//! `w0_flt` (filters by remote prefix) and everything `p6` (IPv6 pinholes) is there and empty.
+//! `w0_flt`, `p6_sel` and `p6_flt` (filters by remote prefix) are there and empty.
 
 mod rules;
 mod sets;
 mod step;
 mod wan;
 
-pub use rules::RULE_COUNT;
+pub use rules::{count, is_counting, RULE_COUNT};
 pub use sets::set_names;
 pub use wan::{device_key, wan_element, WanSet};
 
@@ -30,7 +36,7 @@ use crate::netlink::wire::{self, Writer};
 /// The table's name, in family inet.
 pub const TABLE: &str = "postern";
 /// Version of the layout. A table of another one is replaced, its mappings carried over.
-pub const SCHEMA: u8 = 1;
+pub const SCHEMA: u8 = 2;
 /// The conntrack label that marks what may pass the main firewall.
 pub const LABEL: u8 = 127;
 /// The conntrack mark bit that does so where the kernel has no labels, unless configured.

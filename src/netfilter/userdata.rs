@@ -17,6 +17,8 @@ const COMMENT: u8 = 0;
 const POSTERN: u8 = 0x80;
 /// Ours: the description, when the comment could not hold it as it is.
 const DESCRIPTION: u8 = 0x81;
+/// Ours: a pinhole's UniqueID, 2 bytes big endian.
+const UNIQUE_ID: u8 = 0x82;
 /// Version of what [`POSTERN`] holds in an element.
 const VERSION: u8 = 1;
 
@@ -46,6 +48,19 @@ pub fn write_note(note: &Note) -> Vec<u8> {
         put(&mut out, DESCRIPTION, &[description.as_bytes()]);
     }
     out
+}
+
+/// The same for a pinhole.
+pub fn write_pinhole_note(note: &Note, unique_id: u16) -> Vec<u8> {
+    let mut out = write_note(note);
+    put(&mut out, UNIQUE_ID, &[&unique_id.to_be_bytes()]);
+    out
+}
+
+/// The UniqueID in a pinhole's userdata; `None` if it has none, or 0.
+pub fn read_unique_id(userdata: &[u8]) -> Option<u16> {
+    let bytes = find(userdata, UNIQUE_ID)?.first_chunk()?;
+    Some(u16::from_be_bytes(*bytes)).filter(|unique_id| *unique_id != 0)
 }
 
 /// The note in an element's userdata, or `None` if this daemon did not make the element.

@@ -29,6 +29,7 @@ pub mod message {
     pub const DEL_TABLE: u8 = 2;
     pub const NEW_CHAIN: u8 = 3;
     pub const GET_CHAIN: u8 = 4;
+    pub const DEL_CHAIN: u8 = 5;
     pub const NEW_RULE: u8 = 6;
     pub const GET_RULE: u8 = 7;
     pub const NEW_SET: u8 = 9;

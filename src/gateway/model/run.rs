@@ -22,7 +22,7 @@ struct Run {
 impl Run {
     fn new() -> Self {
         let mut gateway = Gateway::new(Memory::new(), policy(0), 1);
-        gateway.set_lans(lans(true));
+        gateway.set_lans(lans(true), Instant::now());
         gateway.set_wan(wan(2)).unwrap();
         gateway.next_event();
         let model = Model {
@@ -90,7 +90,7 @@ impl Run {
             }
             Op::Lans(guests) => {
                 self.model.guests = *guests;
-                self.gateway.set_lans(lans(*guests));
+                self.gateway.set_lans(lans(*guests), self.model.now);
             }
             Op::Policy(which) => {
                 let before = self.model.clone();
@@ -212,7 +212,7 @@ impl Run {
         memory.heal();
         memory.set_now(self.model.now);
         self.gateway = Gateway::new(memory, policy(self.model.policy), self.model.last_id);
-        self.gateway.set_lans(lans(self.model.guests));
+        self.gateway.set_lans(lans(self.model.guests), self.model.now);
         self.model.readmit();
         assert_eq!(self.gateway.adopt(self.model.now), Ok(self.model.rows.len()));
         self.gateway.set_wan(wan(self.model.wan)).unwrap();
@@ -225,10 +225,13 @@ impl Run {
         self.model.now += Duration::from_secs(TICK);
         self.model.expire();
         self.gateway = Gateway::new(Memory::new(), policy(self.model.policy), self.model.last_id);
-        self.gateway.set_lans(lans(self.model.guests));
+        self.gateway.set_lans(lans(self.model.guests), self.model.now);
         self.gateway.set_wan(wan(self.model.wan)).unwrap();
         self.model.readmit();
-        assert_eq!(self.gateway.restore(saved, self.model.now), Ok(self.model.rows.len()));
+        assert_eq!(
+            self.gateway.restore(saved, Vec::new(), self.model.now),
+            Ok(self.model.rows.len())
+        );
         self.come_back();
     }
 
@@ -276,6 +279,7 @@ impl Run {
                     assert_eq!(self.told.remove(&mapping.id), Some(mapping));
                 }
                 Event::External(state) => assert_eq!(state, gateway.external()),
+                other => panic!("{other:?}"),
             }
         }
         assert!(self.told.values().eq(&model.rows));
@@ -283,7 +287,7 @@ impl Run {
 }
 
 fn who(asker: Option<usize>) -> Asker {
-    asker.map_or(Asker::Owner, |host| Asker::Host(HOSTS[host]))
+    asker.map_or(Asker::Owner, |host| Asker::Host(HOSTS[host].into()))
 }
 
 proptest! {

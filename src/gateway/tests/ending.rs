@@ -9,25 +9,25 @@ fn deleting_removes_at_once_and_what_is_absent_is_no_mapping_139() {
     lab.open(&ask(ALICE, 3000));
     let mapping = lab.rows().remove(0);
     lab.events();
-    assert_eq!(lab.delete(Asker::Host(ALICE), UDP, 3000), Err(Refusal::NoSuchMapping));
-    assert_eq!(lab.delete(Asker::Host(ALICE), TCP, 3001), Err(Refusal::NoSuchMapping));
+    assert_eq!(lab.delete(Asker::Host(ALICE.into()), UDP, 3000), Err(Refusal::NoSuchMapping));
+    assert_eq!(lab.delete(Asker::Host(ALICE.into()), TCP, 3001), Err(Refusal::NoSuchMapping));
     let other_remote = lab.gateway.delete(Asker::Owner, Some(TCP), 3000, Some(REMOTE), lab.now);
     assert_eq!(other_remote, Err(Refusal::NoSuchMapping));
-    assert_eq!(lab.delete(Asker::Host(ALICE), TCP, 3000), Ok(()));
+    assert_eq!(lab.delete(Asker::Host(ALICE.into()), TCP, 3000), Ok(()));
     assert_eq!(lab.events(), [Event::Removed { mapping, reason: Reason::Deleted }]);
     assert_eq!((lab.rows(), lab.slots()), (vec![], vec![]));
-    assert_eq!(lab.delete(Asker::Host(ALICE), TCP, 3000), Err(Refusal::NoSuchMapping));
+    assert_eq!(lab.delete(Asker::Host(ALICE.into()), TCP, 3000), Err(Refusal::NoSuchMapping));
 }
 
 #[test]
 fn another_hosts_mapping_is_not_deleted_unless_secure_mode_is_off_140_242() {
     let mut lab = Lab::new();
     lab.open(&ask(ALICE, 3000));
-    assert_eq!(lab.delete(Asker::Host(BOB), TCP, 3000), Err(Refusal::NotOwner));
+    assert_eq!(lab.delete(Asker::Host(BOB.into()), TCP, 3000), Err(Refusal::NotOwner));
     assert_eq!(lab.gateway.len(), 1);
     let open = Policy { secure_mode: false, ..Policy::default() };
     lab.gateway.set_policy(open, lab.now).unwrap();
-    assert_eq!(lab.delete(Asker::Host(BOB), TCP, 3000), Ok(()));
+    assert_eq!(lab.delete(Asker::Host(BOB.into()), TCP, 3000), Ok(()));
     lab.open(&ask(ALICE, 3000));
     assert_eq!(lab.delete(Asker::Owner, TCP, 3000), Ok(()));
 }
@@ -41,7 +41,8 @@ fn without_a_protocol_a_hosts_own_mappings_of_the_port_go_141() {
     lab.open(&ask(ALICE, 4000));
     lab.open(&udp(ask(BOB, 4000)));
     let now = lab.now;
-    let mut delete = |host, port| lab.gateway.delete(Asker::Host(host), None, port, None, now);
+    let mut delete =
+        |host: Ipv4Addr, port| lab.gateway.delete(Asker::Host(host.into()), None, port, None, now);
     assert_eq!(delete(BOB, 3000), Err(Refusal::NotOwner));
     assert_eq!(delete(ALICE, 5000), Err(Refusal::NoSuchMapping));
     assert_eq!(delete(ALICE, 3000), Ok(()));
@@ -57,19 +58,19 @@ fn a_range_is_deleted_in_one_batch_and_skips_what_is_not_the_askers_143() {
     }
     let (now, before) = (lab.now, lab.gateway.backend().applies());
     let mut delete = |asker, ports, all| lab.gateway.delete_range(asker, TCP, ports, all, now);
-    assert_eq!(delete(Asker::Host(GUEST), 0..=65535, true), Err(Refusal::NoSuchMapping));
+    assert_eq!(delete(Asker::Host(GUEST.into()), 0..=65535, true), Err(Refusal::NoSuchMapping));
     #[allow(clippy::reversed_empty_ranges)]
     let reversed = delete(Asker::Owner, 65535..=0, true);
     assert_eq!(reversed, Err(Refusal::NoSuchMapping));
-    assert_eq!(delete(Asker::Host(ALICE), 3001..=3005, true), Ok(2));
+    assert_eq!(delete(Asker::Host(ALICE.into()), 3001..=3005, true), Ok(2));
     assert_eq!(lab.gateway.backend().applies(), before + 1);
     assert_eq!(lab.ports(), [3000, 3001, 3003, 3005, 3006, 3007, 3008, 3009]);
 
     let open = Policy { secure_mode: false, ..Policy::default() };
     lab.gateway.set_policy(open, now).unwrap();
     let mut delete = |asker, ports, all| lab.gateway.delete_range(asker, TCP, ports, all, now);
-    assert_eq!(delete(Asker::Host(ALICE), 3006..=3009, false), Ok(2));
-    assert_eq!(delete(Asker::Host(ALICE), 3006..=3009, true), Ok(2));
+    assert_eq!(delete(Asker::Host(ALICE.into()), 3006..=3009, false), Ok(2));
+    assert_eq!(delete(Asker::Host(ALICE.into()), 3006..=3009, true), Ok(2));
     assert_eq!(delete(Asker::Owner, 0..=65535, true), Ok(4));
 }
 
@@ -95,7 +96,7 @@ fn a_deletion_that_the_kernel_refuses_has_not_happened() {
     for deletion in 0..4 {
         lab.gateway.backend().fail_next(1);
         let refusal = match deletion {
-            0 => lab.delete(Asker::Host(ALICE), TCP, 3000).err(),
+            0 => lab.delete(Asker::Host(ALICE.into()), TCP, 3000).err(),
             1 => lab.gateway.delete_range(Asker::Owner, TCP, 0..=65535, true, now).err(),
             2 => lab.gateway.delete_id(Id(1), now).err(),
             _ => lab.gateway.flush(now).err(),

@@ -9,7 +9,7 @@ use crate::netfilter::{Change, Note, WAN_ADDRESSES_MAX};
 /// Another run over the same kernel: nothing is known yet.
 fn after_a_crash(lab: &mut Lab) -> Gateway<Memory> {
     let mut gateway = Gateway::new(std::mem::take(lab.gateway.backend()), Policy::default(), 1);
-    gateway.set_lans(lab.gateway.lans().to_vec());
+    gateway.set_lans(lab.gateway.lans().to_vec(), lab.now);
     gateway
 }
 
@@ -72,7 +72,7 @@ fn a_wan_change_that_the_kernel_refuses_is_a_fact_all_the_same() {
 fn mappings_of_a_lan_that_is_gone_stay_until_they_end_300() {
     let mut lab = Lab::new();
     lab.open(&ask(GUEST, 3000));
-    lab.gateway.set_lans(vec![lan("br-lan", ROUTER)]);
+    lab.gateway.set_lans(vec![lan("br-lan", ROUTER)], lab.now);
     assert_eq!(lab.ports(), [3000]);
     assert_eq!(lab.add(&ask(GUEST, 3000)), Err(Refusal::Denied));
 }
@@ -177,7 +177,7 @@ fn saved_mappings_come_back_unless_they_ended_or_somebody_was_faster_243() {
     lab.open(&ask(BOB, 3001));
     lab.events();
     let bobs = lab.rows().remove(0);
-    assert_eq!(lab.gateway.restore(saved.clone(), lab.now), Ok(1));
+    assert_eq!(lab.gateway.restore(saved.clone(), Vec::new(), lab.now), Ok(1));
     assert_eq!(lab.rows(), [bobs, saved.swap_remove(2)]);
     assert_eq!(lab.events(), []);
     assert_eq!(lab.slots().len(), 6);
@@ -190,9 +190,9 @@ fn what_the_kernel_does_not_take_back_is_not_restored() {
     let saved = lab.rows();
     lab.gateway.flush(lab.now).unwrap();
     lab.gateway.backend().fail_next(1);
-    assert!(lab.gateway.restore(saved.clone(), lab.now).is_err());
+    assert!(lab.gateway.restore(saved.clone(), Vec::new(), lab.now).is_err());
     assert_eq!((lab.rows(), lab.slots()), (vec![], vec![]));
-    assert_eq!(lab.gateway.restore(saved.clone(), lab.now), Ok(1));
+    assert_eq!(lab.gateway.restore(saved.clone(), Vec::new(), lab.now), Ok(1));
     assert_eq!(lab.rows(), saved);
 }
 
@@ -228,7 +228,7 @@ fn what_the_kernel_lacks_comes_mapping_by_mapping() {
     for port in ports {
         lab.open(&ask(ALICE, port));
     }
-    let added = difference(&lab.gateway.table, Vec::new(), lab.now).map(|change| match change {
+    let added = difference(&lab.gateway.table, &[], lab.now).map(|change| match change {
         Change::Add(element) => element.rule.slot(),
         other => panic!("{other:?}"),
     });

@@ -39,11 +39,10 @@ fn every_captured_request_is_answered_and_none_is_malformed_items_65_66a() {
 fn lan_of_the_captures() -> World {
     let mut world = world();
     let address = Ipv4Addr::new(10, 9, 9, 254);
-    world.gateway.set_lans(vec![Lan {
-        device: "br-lan".into(),
-        address: address.into(),
-        prefix_len: 24,
-    }]);
+    world.gateway.set_lans(
+        vec![Lan { device: "br-lan".into(), address: address.into(), prefix_len: 24 }],
+        Instant::now(),
+    );
     world.as_host("10.9.9.1");
     world
 }

@@ -74,7 +74,7 @@ pub(super) fn delete<B: Backend>(
         "" => None,
         _ => Some(protocol(call)?),
     };
-    let asker = Asker::Host(requester(call)?);
+    let asker = Asker::Host(requester(call)?.into());
     let now = call.ctx.now;
     let deleted = call.ctx.gateway.delete(asker, protocol, port, remote, now);
     deleted.map_err(|refusal| codes::of(refusal, call.version))

@@ -76,7 +76,7 @@ fn delete_range<B: Backend>(call: &mut Call<'_, '_, B>, _: &mut Reply<'_>) -> Re
     let ports = ports(call)?;
     let protocol = protocol(call)?;
     let all = call.boolean("NewManage")?;
-    let asker = Asker::Host(requester(call)?);
+    let asker = Asker::Host(requester(call)?.into());
     let deleted = call.ctx.gateway.delete_range(asker, protocol, ports, all, call.ctx.now);
     deleted.map(|_| ()).map_err(|refusal| in_range(codes::of(refusal, call.version)))
 }

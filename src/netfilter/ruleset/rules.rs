@@ -6,23 +6,31 @@ use crate::netlink::nfnl::{self, attribute as a, message as m};
 use crate::netlink::wire::{self, Writer};
 
 /// Chains in the order they are made; those with a hook name it and their priority.
-const CHAINS: [(&str, Option<(u32, i32)>); 8] = [
+const CHAINS: [(&str, Option<(u32, i32)>); 9] = [
     ("pre", Some((PREROUTING, DSTNAT + 5))),
     ("w0", None),
     ("w0_f", None),
     ("p6", None),
     ("p6_ok", None),
+    ("p6_count", None),
     ("post", Some((POSTROUTING, SRCNAT - 5))),
     ("w0_out", None),
     ("hairpin", None),
 ];
 
+/// The chain that is there only while packets are counted: each packet of each connection passes
+/// it.
+const COUNTING: &str = "count6";
+
 const PREROUTING: u32 = 0;
+const FORWARD: u32 = 2;
 const POSTROUTING: u32 = 4;
 /// The main firewall's own redirects come first.
 const DSTNAT: i32 = -100;
 /// Its masquerading comes after us.
 const SRCNAT: i32 = 100;
+/// What it drops comes before us, and is not counted.
+const FILTER: i32 = 0;
 const ACCEPT: u32 = 1;
 
 const META_IIFNAME: u32 = 6;
@@ -45,6 +53,36 @@ const SADDR6: (u32, u32, u32) = (NETWORK, 8, 16);
 const DADDR6: (u32, u32, u32) = (NETWORK, 24, 16);
 const SPORT: (u32, u32, u32) = (TRANSPORT, 0, 2);
 const DPORT: (u32, u32, u32) = (TRANSPORT, 2, 2);
+
+/// The look-ups of pinholes; what is found is counted.
+const BY_ANY: [Step; 4] =
+    [load(R, DADDR6), Meta(META_L4PROTO, R + 4), load(R + 5, DPORT), In("p6_any", R)];
+const BY_HOST: [Step; 5] = [
+    load(R, SADDR6),
+    load(R + 4, DADDR6),
+    Meta(META_L4PROTO, R + 8),
+    load(R + 9, DPORT),
+    In("p6_rh", R),
+];
+const BY_PORT: [Step; 5] = [
+    load(R, DADDR6),
+    Meta(META_L4PROTO, R + 4),
+    load(R + 5, DPORT),
+    load(R + 6, SPORT),
+    In("p6_rp", R),
+];
+const BY_BOTH: [Step; 6] = [
+    load(R, SADDR6),
+    load(R + 4, DADDR6),
+    Meta(META_L4PROTO, R + 8),
+    load(R + 9, DPORT),
+    load(R + 10, SPORT),
+    In("p6_rhp", R),
+];
+/// A later packet of a pinhole's connection, inbound. The first has been counted when `p6` looked
+/// it up; its connection is not confirmed before it has passed everything.
+const IS_LATER: [Step; 5] =
+    [Meta(META_IIFNAME, R), In("wanif", R), Marked, Confirmed, Goto("p6_count")];
 
 const fn load(to: u32, what: (u32, u32, u32)) -> Step {
     Load(to, what.0, what.1, what.2)
@@ -83,23 +121,10 @@ pub(super) const RULES: &[(&str, &[&[Step]])] = &[
             &[Map("w0_flt", R, R), Nat(DNAT, R, Some(R + 1), 0)],
         ],
     ),
-    (
-        "p6",
-        &[
-            &IS_IPV6,
-            &[load(R, DADDR6), Meta(META_L4PROTO, R + 4), load(R + 5, DPORT)],
-            &[In("p6_any", R), Goto("p6_ok")],
-        ],
-    ),
-    (
-        "p6",
-        &[
-            &IS_IPV6,
-            &[load(R, SADDR6), load(R + 4, DADDR6)],
-            &[Meta(META_L4PROTO, R + 8), load(R + 9, DPORT)],
-            &[In("p6_rh", R), Goto("p6_ok")],
-        ],
-    ),
+    ("p6", &[&IS_IPV6, &BY_ANY, &[Goto("p6_ok")]]),
+    ("p6", &[&IS_IPV6, &BY_HOST, &[Goto("p6_ok")]]),
+    ("p6", &[&IS_IPV6, &BY_PORT, &[Goto("p6_ok")]]),
+    ("p6", &[&IS_IPV6, &BY_BOTH, &[Goto("p6_ok")]]),
     (
         "p6",
         &[
@@ -110,6 +135,10 @@ pub(super) const RULES: &[(&str, &[&[Step]])] = &[
         ],
     ),
     ("p6_ok", &[&[Mark]]),
+    ("p6_count", &[&IS_IPV6, &BY_ANY, &[Return]]),
+    ("p6_count", &[&IS_IPV6, &BY_HOST, &[Return]]),
+    ("p6_count", &[&IS_IPV6, &BY_PORT, &[Return]]),
+    ("p6_count", &[&IS_IPV6, &BY_BOTH, &[Return]]),
     ("post", &[&IS_IPV4, &[Meta(META_OIFNAME, R), Map("out4", R, 0)]]),
     ("post", &[&IS_IPV4, &[Marked, Meta(META_IIFNAME, R), NotIn("wanif", R), Goto("hairpin")]]),
     (
@@ -143,13 +172,13 @@ pub(super) const RULES: &[(&str, &[&[Step]])] = &[
     ("hairpin", &[&[OriginalDestination(R), Map("self4", R, R), Nat(SNAT, R, None, 0)]]),
 ];
 
-/// How many rules the table has.
+/// How many rules the table has, but for that of [`COUNTING`].
 pub const RULE_COUNT: usize = RULES.len();
 
 /// Writes the messages that make all chains; sets may name them from here on.
 pub(super) fn create_chains(writer: &mut Writer) {
     for (name, hook) in CHAINS {
-        chain(writer, name, hook);
+        chain(writer, name, "nat", hook);
     }
 }
 
@@ -162,16 +191,38 @@ pub(super) fn create(writer: &mut Writer, signal: Signal, last_set: u32) {
             id += 1;
             sets::tcp_and_udp(writer, id);
         }
-        nfnl::message(writer, m::NEW_RULE, wire::CREATE | wire::APPEND);
-        writer.text(a::RULE_TABLE, TABLE);
-        writer.text(a::RULE_CHAIN, chain);
-        writer.nest(a::RULE_EXPRESSIONS, |w| {
-            steps().for_each(|step| step::write(w, step, signal, id));
-        });
+        rule(writer, chain, pieces, signal, id);
     }
 }
 
-fn chain(writer: &mut Writer, name: &str, hook: Option<(u32, i32)>) {
+/// Writes the messages that begin (`on`) or end the counting of pinholes' packets.
+pub fn count(writer: &mut Writer, signal: Signal, on: bool) {
+    if on {
+        chain(writer, COUNTING, "filter", Some((FORWARD, FILTER + 1)));
+        rule(writer, COUNTING, &[&IS_IPV6, &IS_LATER], signal, 0);
+    } else {
+        // With its rule.
+        nfnl::message(writer, m::DEL_CHAIN, 0);
+        writer.text(a::CHAIN_TABLE, TABLE);
+        writer.text(a::CHAIN_NAME, COUNTING);
+    }
+}
+
+/// Whether a rule of this chain counts the packets of pinholes.
+pub fn is_counting(chain: &str) -> bool {
+    chain == COUNTING
+}
+
+fn rule(writer: &mut Writer, chain: &str, pieces: &[&[Step]], signal: Signal, set: u32) {
+    nfnl::message(writer, m::NEW_RULE, wire::CREATE | wire::APPEND);
+    writer.text(a::RULE_TABLE, TABLE);
+    writer.text(a::RULE_CHAIN, chain);
+    writer.nest(a::RULE_EXPRESSIONS, |w| {
+        pieces.iter().copied().flatten().for_each(|step| step::write(w, step, signal, set));
+    });
+}
+
+fn chain(writer: &mut Writer, name: &str, kind: &str, hook: Option<(u32, i32)>) {
     nfnl::message(writer, m::NEW_CHAIN, wire::CREATE | wire::EXCLUSIVE);
     writer.text(a::CHAIN_TABLE, TABLE);
     writer.text(a::CHAIN_NAME, name);
@@ -181,6 +232,6 @@ fn chain(writer: &mut Writer, name: &str, hook: Option<(u32, i32)>) {
             w.be32(a::HOOK_PRIORITY, priority as u32);
         });
         writer.be32(a::CHAIN_POLICY, ACCEPT);
-        writer.text(a::CHAIN_TYPE, "nat");
+        writer.text(a::CHAIN_TYPE, kind);
     }
 }

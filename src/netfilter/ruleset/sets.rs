@@ -81,7 +81,7 @@ const WAN_SIZE: u32 = 64;
 const FILTER_SIZE: u32 = 256;
 const GOTO: Option<(u32, u32, Option<Order>)> = Some((kind::VERDICT, 0, None));
 
-const SETS: [Set; 16] = [
+const SETS: [Set; 18] = [
     Set { name: "ext4", flags: MAP, key: (kind::IPV4, 4, Order::Network), data: GOTO, ..WAN },
     Set {
         name: "self4",
@@ -122,6 +122,22 @@ const SETS: [Set; 16] = [
     Set {
         name: "p6_rh",
         key: (kind::row(&[kind::IPV6, kind::IPV6, kind::PROTO, kind::PORT]), 40, Order::Row),
+        counter: true,
+        ..PLAIN
+    },
+    Set {
+        name: "p6_rp",
+        key: (kind::row(&[kind::IPV6, kind::PROTO, kind::PORT, kind::PORT]), 28, Order::Row),
+        counter: true,
+        ..PLAIN
+    },
+    Set {
+        name: "p6_rhp",
+        key: (
+            kind::row(&[kind::IPV6, kind::IPV6, kind::PROTO, kind::PORT, kind::PORT]),
+            44,
+            Order::Row,
+        ),
         counter: true,
         ..PLAIN
     },

@@ -6,7 +6,10 @@ use crate::netlink::wire::Writer;
 
 pub(super) const CT_MARK: u32 = 3;
 pub(super) const CT_LABELS: u32 = 13;
+const CT_STATUS: u32 = 2;
 const CT_DST_IP: u32 = 20;
+/// IPS_CONFIRMED.
+const CONFIRMED: u32 = 1 << 3;
 const CODE_RETURN: i32 = -5;
 pub(super) const CODE_GOTO: i32 = -4;
 /// Registers: `R + i` is the i-th of 32 bits; longer values fill those that follow.
@@ -34,6 +37,8 @@ pub(super) enum Step {
     Mark,
     /// The connection has the signal.
     Marked,
+    /// The connection is an entry of the kernel's table: this is not its first packet.
+    Confirmed,
     /// These bytes into a register.
     Put(u32, &'static [u8]),
     /// On in another chain, without coming back.
@@ -106,7 +111,7 @@ pub(super) fn write(writer: &mut Writer, step: &Step, signal: Signal, anonymous:
             match signal {
                 Signal::CtLabel => immediate(writer, R, &bits),
                 Signal::CtMark(bit) => {
-                    conntrack(writer, R, signal);
+                    conntrack(writer, R, signal.field());
                     mask(writer, R, &(!bit).to_ne_bytes(), &bits);
                 }
             }
@@ -118,12 +123,18 @@ pub(super) fn write(writer: &mut Writer, step: &Step, signal: Signal, anonymous:
         Marked => {
             let bits = signal.bits();
             let zero = vec![0; bits.len()];
-            conntrack(writer, R, signal);
+            conntrack(writer, R, signal.field());
             mask(writer, R, &bits, &zero);
             match signal {
                 Signal::CtLabel => compare(writer, R, NOT_EQUAL, &zero),
                 Signal::CtMark(_) => compare(writer, R, EQUAL, &bits),
             }
+        }
+        Confirmed => {
+            let (bit, zero) = (CONFIRMED.to_ne_bytes(), [0; 4]);
+            conntrack(writer, R, CT_STATUS);
+            mask(writer, R, &bit, &zero);
+            compare(writer, R, NOT_EQUAL, &zero);
         }
         Put(to, value) => immediate(writer, to, value),
         Goto(chain) => decide(writer, CODE_GOTO, chain),
@@ -177,10 +188,10 @@ fn compare(writer: &mut Writer, from: u32, how: u32, value: &[u8]) {
     });
 }
 
-fn conntrack(writer: &mut Writer, to: u32, signal: Signal) {
+fn conntrack(writer: &mut Writer, to: u32, field: u32) {
     expression(writer, "ct", |w| {
         w.be32(1, to);
-        w.be32(2, signal.field());
+        w.be32(2, field);
     });
 }
 
