@@ -10,13 +10,13 @@ use super::uci::{Entry, Section};
 use super::value::{self, shown};
 use super::Report;
 use crate::gateway::policy::PermRule;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What stands in place of a rule that may have denied something.
 const DENY_ALL: PermRule = PermRule {
     allow: false,
     external: 0..=u16::MAX,
-    internal: (Ipv4Addr::UNSPECIFIED, 0),
+    internal: (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
     internal_ports: 0..=u16::MAX,
 };
 
@@ -69,7 +69,6 @@ pub(super) fn read(
 ) {
     let mut rule = DENY_ALL;
     let mut bad = false;
-    let mut ipv6 = false;
     for entry in &section.options {
         let Some(part) = part(&entry.name) else {
             unknown(report, entry);
@@ -83,12 +82,7 @@ pub(super) fn read(
         };
         match set(&mut rule, part, &item.text) {
             Ok(()) => {}
-            Err(Wrong::Ipv6) => {
-                ipv6 = true;
-                let text = "int_addr: rules are for IPv4, so this one has no effect: remove it";
-                report.warning(item.line, text);
-            }
-            Err(Wrong::Value(text)) => {
+            Err(text) => {
                 bad = true;
                 report.error(item.line, format!("{}: {text}", entry.name));
             }
@@ -99,41 +93,29 @@ pub(super) fn read(
     } else if bad {
         let text = "what is here cannot be read, and allows nothing until it is mended";
         report.error(section.line, text);
-    } else if !ipv6 {
+    } else {
         rules.push(rule);
     }
 }
 
-enum Wrong {
-    /// An address of the other family.
-    Ipv6,
-    /// What is wrong and what to do.
-    Value(String),
-}
-
-fn set(rule: &mut PermRule, part: Part, bytes: &[u8]) -> Result<(), Wrong> {
+fn set(rule: &mut PermRule, part: Part, bytes: &[u8]) -> Result<(), String> {
     // A list can hold an empty value, which says nothing.
     if matches!(part, Part::Comment) || bytes.is_empty() {
         return Ok(());
     }
-    let word = value::text(bytes).map_err(Wrong::Value)?.trim();
+    let word = value::text(bytes)?.trim();
     match part {
-        Part::Action => rule.allow = action(word).map_err(Wrong::Value)?,
-        Part::External => rule.external = value::ports(word).map_err(Wrong::Value)?,
-        Part::InternalPorts => rule.internal_ports = value::ports(word).map_err(Wrong::Value)?,
-        Part::Internal if is_ipv6(word) => return Err(Wrong::Ipv6),
-        Part::Internal => rule.internal = value::network(word).map_err(Wrong::Value)?,
+        Part::Action => rule.allow = action(word)?,
+        Part::External => rule.external = value::ports(word)?,
+        Part::InternalPorts => rule.internal_ports = value::ports(word)?,
+        Part::Internal => rule.internal = value::network(word)?,
         Part::Filter => {
             let text = "descriptions cannot be filtered, whoever asks may write any: remove this";
-            return Err(Wrong::Value(text.into()));
+            return Err(text.into());
         }
         Part::Comment => {}
     }
     Ok(())
-}
-
-fn is_ipv6(word: &str) -> bool {
-    word.split('/').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 fn action(word: &str) -> Result<bool, String> {

@@ -1,6 +1,6 @@
 //! How the words of an option's value are read. An `Err` says what is wrong and what to do.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 /// Longest text taken over into descriptions and file names, in bytes.
@@ -71,15 +71,27 @@ pub(super) fn ports(word: &str) -> Result<RangeInclusive<u16>, String> {
     }
 }
 
-/// `address`, `address/length` or `address/mask` as network address and prefix length.
-pub(super) fn network(word: &str) -> Result<(Ipv4Addr, u8), String> {
-    let (address, length) = word.split_once('/').unwrap_or((word, "32"));
-    let network = address.parse::<Ipv4Addr>().ok().zip(prefix_len(length));
-    let Some((address, length)) = network else {
-        return Err([&shown(word), " is no IPv4 network: write it as 192.168.1.0/24"].concat());
+/// `address`, `address/length` or, for IPv4, `address/mask` as network address and prefix length.
+pub(super) fn network(word: &str) -> Result<(IpAddr, u8), String> {
+    let (address, length) = word.split_once('/').map_or((word, None), |(a, l)| (a, Some(l)));
+    let network = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => length.map_or(Some(32), prefix_len).map(|length| {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            (Ipv4Addr::from(u32::from(address) & mask).into(), length)
+        }),
+        Ok(IpAddr::V6(address)) => {
+            let length = length.map_or(Some(128), |word| word.parse().ok());
+            length.filter(|&length| length <= 128).map(|length| {
+                let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+                (Ipv6Addr::from(u128::from(address) & mask).into(), length)
+            })
+        }
+        Err(_) => None,
     };
-    let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-    Ok((Ipv4Addr::from(u32::from(address) & mask), length))
+    network.ok_or_else(|| {
+        let text = " is no network: write it as 192.168.1.0/24 or 2001:db8:1::/64";
+        [&shown(word), text].concat()
+    })
 }
 
 /// 0 to 32, or a mask of that many leading ones.
@@ -133,13 +145,25 @@ mod tests {
 
     #[test]
     fn a_network_is_an_address_with_length_or_mask_and_loses_its_host_bits() {
-        let net = |a, b, c, d, length| Ok((Ipv4Addr::new(a, b, c, d), length));
+        let net = |a, b, c, d, length| Ok((Ipv4Addr::new(a, b, c, d).into(), length));
         assert_eq!(network("192.168.1.7"), net(192, 168, 1, 7, 32));
         assert_eq!(network("192.168.1.7/24"), net(192, 168, 1, 0, 24));
         assert_eq!(network("192.168.1.7/255.255.0.0"), net(192, 168, 0, 0, 16));
         assert_eq!(network("10.0.0.1/0"), net(0, 0, 0, 0, 0));
-        for word in ["", "/", "10/8", "10.0.0.0/33", "10.0.0.0/255.0.255.0", "fd00::1", "10.0.0.0/"]
-        {
+        let net6 = |text: &str, length| Ok((text.parse::<IpAddr>().unwrap(), length));
+        assert_eq!(network("2001:db8:1::7"), net6("2001:db8:1::7", 128));
+        assert_eq!(network("2001:db8:1::7/64"), net6("2001:db8:1::", 64));
+        assert_eq!(network("2001:db8::/0"), net6("::", 0));
+        for word in [
+            "",
+            "/",
+            "10/8",
+            "10.0.0.0/33",
+            "10.0.0.0/255.0.255.0",
+            "fd00::1/129",
+            "fd00::/ffff::",
+            "10.0.0.0/",
+        ] {
             assert!(network(word).is_err(), "{word}");
         }
     }

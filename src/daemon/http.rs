@@ -349,6 +349,7 @@ impl Daemon {
                 counters: &|| system::counters(device.as_deref()),
                 client,
                 same_host: &|_| false,
+                timeouts: &system::timeout,
                 now: Instant::now(),
             },
             request,

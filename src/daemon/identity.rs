@@ -48,6 +48,7 @@ pub fn identity(config: &Config, uuid: [u8; 16]) -> Identity {
         // Old consoles and Windows stop at a description they do not know (conformance 276):
         // only an explicit 0 shows the newer face to those who did not ask for a version.
         undecided: if config.igdv1 == Some(false) { Face::V2 } else { Face::V1 },
+        ipv6: !config.ipv6_disable,
         ..Identity::default()
     }
 }

@@ -1,6 +1,7 @@
 //! What the kernel tells in files: clocks, device counters and speeds.
 
 use super::leases::Clocks;
+use crate::gateway::mapping::Protocol;
 use crate::igd::Counters;
 use std::fs;
 use std::path::Path;
@@ -30,6 +31,16 @@ pub fn counters(device: Option<&str>) -> Counters {
         packets_sent: count("tx_packets"),
         packets_received: count("rx_packets"),
     }
+}
+
+/// Seconds that connection tracking keeps a connection without traffic; for UDP, one that has not
+/// been answered.
+pub fn timeout(protocol: Protocol) -> Option<u32> {
+    let name = match protocol {
+        Protocol::Tcp => "tcp_timeout_established",
+        Protocol::Udp => "udp_timeout",
+    };
+    word(format!("/proc/sys/net/netfilter/nf_conntrack_{name}"))?.parse().ok()
 }
 
 /// The device's speed in Mbit/s, if it has one.

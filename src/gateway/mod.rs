@@ -256,8 +256,8 @@ impl<B: Backend> Gateway<B> {
             policy.permits(protocol, port, m.internal, false).is_err()
         };
         let denied6 = |p: &&Pinhole| {
-            let Hole { protocol, internal, internal_port, .. } = p.hole;
-            policy.permits6(protocol, internal, internal_port, false).is_err()
+            let Hole { internal, internal_port, .. } = p.hole;
+            policy.permits6(internal, internal_port, false).is_err()
         };
         let holes = self.pinholes.iter().filter(denied6).map(|p| p.id);
         let ids = self.table.iter().filter(denied).map(|m| m.id).chain(holes).collect();

@@ -26,11 +26,7 @@ pub struct Lan {
 impl Lan {
     /// Whether `address` lies inside the prefix.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => prefix_contains((own, self.prefix_len), other),
-            (IpAddr::V6(own), IpAddr::V6(other)) => prefix6_contains((own, self.prefix_len), other),
-            _ => false,
-        }
+        prefix_contains((self.address, self.prefix_len), address)
     }
 
     /// Whether `address` is that of all routers of an IPv6 prefix: its host bits are 0
@@ -96,20 +92,22 @@ const UNREACHABLE: [(Ipv4Addr, u8); 9] = [
 /// Whether the Internet cannot reach this address: RFC 1918, RFC 6598 (carrier-grade NAT),
 /// link-local, loopback, multicast, reserved.
 pub fn is_private(address: Ipv4Addr) -> bool {
-    UNREACHABLE.iter().any(|prefix| prefix_contains(*prefix, address))
+    UNREACHABLE.iter().any(|&(network, len)| prefix_contains((network.into(), len), address.into()))
 }
 
-/// Whether `address` lies inside a prefix, whose own host bits do not count. A length above 32
-/// counts as 32.
-pub(crate) fn prefix_contains((network, len): (Ipv4Addr, u8), address: Ipv4Addr) -> bool {
-    (network.to_bits() ^ address.to_bits()) & mask(len) == 0
-}
-
-/// The same for IPv6. A length above 128 counts as 128.
-pub(crate) fn prefix6_contains((network, len): (Ipv6Addr, u8), address: Ipv6Addr) -> bool {
-    let shift = 128 - u32::from(len.min(128));
-    let differing = network.to_bits() ^ address.to_bits();
-    differing.checked_shr(shift).unwrap_or(0) == 0
+/// Whether `address` lies inside a prefix, whose own host bits do not count. A length above that of
+/// the family counts as that.
+pub(crate) fn prefix_contains((network, len): (IpAddr, u8), address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            (network.to_bits() ^ address.to_bits()) & mask(len) == 0
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            let shift = 128 - u32::from(len.min(128));
+            (network.to_bits() ^ address.to_bits()).checked_shr(shift).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
 }
 
 /// The prefix's bits set, the host's clear.
@@ -187,7 +185,7 @@ mod tests {
             ("10.0.0.1", 0, "255.255.255.255", true),
         ];
         for (network, len, address, expected) in cases {
-            let found = prefix_contains((ip(network), len), ip(address));
+            let found = prefix_contains((ip(network).into(), len), ip(address).into());
             assert_eq!(found, expected, "{address} in {network}/{len}");
         }
     }

@@ -199,7 +199,7 @@ impl<B: Backend> Gateway<B> {
     }
 
     fn check_pinhole(&self, request: &PinholeRequest<'_>) -> Result<(), Refusal> {
-        let Hole { internal, internal_port, protocol, .. } = request.hole;
+        let Hole { internal, internal_port, .. } = request.hole;
         let client = IpAddr::V6(request.client);
         if !self.lans.iter().any(|lan| lan.contains(client)) {
             return Err(Refusal::Denied);
@@ -210,7 +210,7 @@ impl<B: Backend> Gateway<B> {
         if internal_port == 0 || !self.is_pinhole_target(client, internal) {
             return Err(Refusal::InvalidTarget);
         }
-        self.policy.permits6(protocol, internal, internal_port, request.high_ports_only)
+        self.policy.permits6(internal, internal_port, request.high_ports_only)
     }
 
     /// Whether `target` can be a host on a device where `client` is, too: inside a prefix, no
@@ -308,11 +308,11 @@ impl<B: Backend> Gateway<B> {
     pub(super) fn admit_pinholes(&mut self, found: Vec<Pinhole>, now: Instant) -> Vec<Id> {
         let mut admitted = Vec::new();
         for mut pinhole in found {
-            let Hole { internal, internal_port, protocol, .. } = pinhole.hole;
+            let Hole { internal, internal_port, .. } = pinhole.hole;
             let admissible = pinhole.expires > now
                 && internal_port != 0
                 && self.pinholes.find(&pinhole.hole).is_none()
-                && self.policy.permits6(protocol, internal, internal_port, false).is_ok()
+                && self.policy.permits6(internal, internal_port, false).is_ok()
                 && self.check_pinhole_room(internal).is_ok();
             if !admissible {
                 continue;

@@ -3,7 +3,7 @@
 use crate::gateway::mapping::{Protocol, Refusal};
 use crate::gateway::network::prefix_contains;
 use crate::gateway::ports::CHOSEN_MIN;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 
 /// One `perm_rule`: the first that matches decides.
@@ -13,8 +13,9 @@ pub struct PermRule {
     pub allow: bool,
     /// `ext_ports`.
     pub external: RangeInclusive<u16>,
-    /// `int_addr`: network address and prefix length 0..=32.
-    pub internal: (Ipv4Addr, u8),
+    /// `int_addr`: network address of either family and prefix length. 0.0.0.0/0 is every host of
+    /// both, see [`Policy::permits6`].
+    pub internal: (IpAddr, u8),
     /// `int_ports`.
     pub internal_ports: RangeInclusive<u16>,
 }
@@ -88,7 +89,7 @@ impl Policy {
     pub fn verdict(&self, external: u16, internal: Ipv4Addr, internal_port: u16) -> Verdict {
         let rule = self.rules.iter().find(|rule| {
             rule.external.contains(&external)
-                && prefix_contains(rule.internal, internal)
+                && prefix_contains(rule.internal, internal.into())
                 && rule.internal_ports.contains(&internal_port)
         });
         match rule {
@@ -124,24 +125,29 @@ impl Policy {
         }
     }
 
-    /// Whether a pinhole to this IPv6 endpoint may be at all. Its external and internal port are
-    /// the same. A rule for every IPv4 address is for every host; which IPv6 addresses the hosts
-    /// of a narrower one have cannot be known, so that one can only deny, and denies all.
+    /// Whether a pinhole to this IPv6 endpoint may be at all; both its ports are the internal one.
+    ///
+    /// A rule for an IPv6 prefix is for that, one for 0.0.0.0/0 for every host. Which IPv6
+    /// addresses the hosts of a narrower IPv4 network have cannot be told: a rule that allows
+    /// something to them is not for IPv6, and one that denies something denies it to all.
     ///
     /// # Errors
     /// `Denied`, for port 0 too.
     pub fn permits6(
         &self,
-        _protocol: Protocol,
-        _internal: Ipv6Addr,
+        internal: Ipv6Addr,
         port: u16,
         high_ports_only: bool,
     ) -> Result<(), Refusal> {
-        let rule = self.rules.iter().find(|rule| {
-            rule.external.contains(&port)
-                && rule.internal_ports.contains(&port)
-                && (rule.internal.1 == 0 || !rule.allow)
-        });
+        let is_for = |rule: &&PermRule| match rule.internal {
+            (IpAddr::V4(_), len) => len == 0 || !rule.allow,
+            prefix => prefix_contains(prefix, internal.into()),
+        };
+        let rule = self
+            .rules
+            .iter()
+            .filter(|rule| rule.external.contains(&port) && rule.internal_ports.contains(&port))
+            .find(is_for);
         let allowed = match rule {
             Some(rule) => rule.allow,
             None => !high_ports_only || port >= HIGH_PORT_MIN,
@@ -197,7 +203,7 @@ mod tests {
         len: u8,
         internal_ports: RangeInclusive<u16>,
     ) -> PermRule {
-        PermRule { allow, external, internal: (HOST, len), internal_ports }
+        PermRule { allow, external, internal: (HOST.into(), len), internal_ports }
     }
 
     fn policy(rules: &[PermRule]) -> Policy {
@@ -271,5 +277,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn rules_for_ipv4_networks_can_only_deny_to_ipv6_hosts_157() {
+        let host: Ipv6Addr = "2001:db8:1::10".parse().unwrap();
+        let rule = |allow, ports: RangeInclusive<u16>, internal: &str, len| PermRule {
+            allow,
+            external: ports.clone(),
+            internal: (internal.parse().unwrap(), len),
+            internal_ports: ports,
+        };
+        let policy = |rules| Policy { rules, ..Policy::default() };
+        let allows = |policy: &Policy, port| policy.permits6(host, port, true).is_ok();
+
+        let none = policy(vec![]);
+        assert!(allows(&none, 1024) && !allows(&none, 1023) && !allows(&none, 0));
+        let usual = policy(vec![
+            rule(true, 1024..=65535, "0.0.0.0", 0),
+            rule(false, 0..=65535, "0.0.0.0", 0),
+        ]);
+        assert!(allows(&usual, 1024) && !allows(&usual, 1023));
+        let one_host = policy(vec![
+            rule(true, 80..=3000, "192.168.1.10", 32),
+            rule(false, 3000..=3999, "192.168.1.20", 32),
+        ]);
+        assert!(!allows(&one_host, 80), "who may is not known to be who asks");
+        assert!(!allows(&one_host, 3000), "nor who may not");
+        assert!(allows(&one_host, 4000));
+        let ipv6 = policy(vec![
+            rule(true, 80..=80, "2001:db8:1::", 64),
+            rule(true, 81..=81, "2001:db8:2::", 64),
+            rule(false, 0..=65535, "0.0.0.0", 0),
+        ]);
+        assert!(allows(&ipv6, 80) && !allows(&ipv6, 81) && !allows(&ipv6, 4000));
+        let v4 = SocketAddrV4::new(HOST, 80);
+        assert!(ipv6.permits(Protocol::Tcp, 80, v4, false).is_err(), "not for IPv4");
     }
 }

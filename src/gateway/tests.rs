@@ -144,7 +144,12 @@ fn external(port: u16) -> External {
 }
 
 fn rule(allow: bool, external: std::ops::RangeInclusive<u16>) -> PermRule {
-    PermRule { allow, external, internal: (Ipv4Addr::UNSPECIFIED, 0), internal_ports: 0..=65535 }
+    PermRule {
+        allow,
+        external,
+        internal: (Ipv4Addr::UNSPECIFIED.into(), 0),
+        internal_ports: 0..=65535,
+    }
 }
 
 fn limits(mappings: u16, mappings_per_host: u16) -> Policy {

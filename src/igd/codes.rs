@@ -4,7 +4,12 @@
 use super::identity::Face;
 use crate::gateway::mapping::Refusal;
 
-/// The error codes this device emits. The number is the discriminant.
+/// What is added to the numbers of WANIPv6FirewallControl, which gives some of WANIPConnection's
+/// again.
+const PINHOLES: u16 = 10_000;
+
+/// The error codes this device emits. The discriminant is the number, for those of
+/// WANIPv6FirewallControl plus [`PINHOLES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Code {
@@ -58,12 +63,26 @@ pub enum Code {
     WildCardInIntPort = 732,
     /// The range ends before it begins (version 2).
     InconsistentParameters = 733,
+    /// No room for another pinhole.
+    PinholeSpaceExhausted = PINHOLES + 701,
+    /// No such pinhole.
+    NoSuchPinhole = PINHOLES + 704,
+    /// Neither TCP nor UDP.
+    ProtocolNotSupported = PINHOLES + 705,
+    /// The internal port must be named.
+    InternalPortWildcard = PINHOLES + 706,
+    /// The protocol must be named.
+    ProtocolWildcard = PINHOLES + 707,
+    /// The internal client must be named.
+    SourceIpWildcard = PINHOLES + 708,
+    /// No packet has come through the pinhole.
+    NoTrafficReceived = PINHOLES + 709,
 }
 
 impl Code {
     /// `errorCode`.
     pub const fn number(self) -> u16 {
-        self as u16
+        self as u16 % PINHOLES
     }
 
     /// `errorDescription`.
@@ -94,6 +113,13 @@ impl Code {
             Code::ReadOnly => "ReadOnly",
             Code::WildCardInIntPort => "WildCardNotPermittedInIntPort",
             Code::InconsistentParameters => "InconsistentParameters",
+            Code::PinholeSpaceExhausted => "PinholeSpaceExhausted",
+            Code::NoSuchPinhole => "NoSuchEntry",
+            Code::ProtocolNotSupported => "ProtocolNotSupported",
+            Code::InternalPortWildcard => "InternalPortWildcardingNotAllowed",
+            Code::ProtocolWildcard => "ProtocolWildcardingNotAllowed",
+            Code::SourceIpWildcard => "WildCardNotPermittedInSrcIP",
+            Code::NoTrafficReceived => "NoTrafficReceived",
         }
     }
 }
@@ -117,9 +143,44 @@ pub const fn of(refusal: Refusal, version: Face) -> Code {
     }
 }
 
+/// The code of a refusal by WANIPv6FirewallControl (§2.5).
+pub const fn of_pinhole(refusal: Refusal) -> Code {
+    match refusal {
+        Refusal::Denied | Refusal::InvalidTarget | Refusal::NotOwner => Code::NotAuthorized,
+        Refusal::QuotaExceeded | Refusal::TableFull | Refusal::NoFreePort => {
+            Code::PinholeSpaceExhausted
+        }
+        Refusal::NoSuchMapping => Code::NoSuchPinhole,
+        Refusal::Backend
+        | Refusal::Conflict
+        | Refusal::NoExternalAddress
+        | Refusal::PrivateExternalAddress
+        | Refusal::Reserved => Code::ActionFailed,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_refusal_of_a_pinhole_has_its_code_items_157_159_161_162() {
+        let expected = [
+            (Refusal::Backend, 501),
+            (Refusal::Conflict, 501),
+            (Refusal::Denied, 606),
+            (Refusal::InvalidTarget, 606),
+            (Refusal::NoExternalAddress, 501),
+            (Refusal::NoFreePort, 701),
+            (Refusal::NoSuchMapping, 704),
+            (Refusal::NotOwner, 606),
+            (Refusal::PrivateExternalAddress, 501),
+            (Refusal::QuotaExceeded, 701),
+            (Refusal::Reserved, 501),
+            (Refusal::TableFull, 701),
+        ];
+        assert_eq!(Refusal::ALL.map(|r| (r, of_pinhole(r).number())), expected);
+    }
 
     #[test]
     fn every_refusal_has_its_code_in_both_versions_items_113_127_128_129_131_133_140_150() {

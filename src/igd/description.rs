@@ -28,8 +28,8 @@ pub fn write(id: &Identity, face: Face) -> String {
         write_words(&mut out, id, if index == 0 { &id.friendly_name } else { device.kind });
         element(&mut out, "UDN", &id.udn(face, index));
         open(&mut out, "serviceList");
-        for service in device.services {
-            write_service(&mut out, *service, face);
+        for service in device.services(face, id) {
+            write_service(&mut out, service, face);
         }
         close(&mut out, "serviceList");
     }
@@ -92,7 +92,11 @@ mod tests {
 
     #[test]
     fn each_face_shows_its_tree_items_32_37_44_45_90_91() {
-        let id = Identity { presentation_url: Some("http://r/?a&b".into()), ..Identity::default() };
+        let id = Identity {
+            ipv6: false,
+            presentation_url: Some("http://r/?a&b".into()),
+            ..Identity::default()
+        };
         for face in Face::ALL {
             let text = write(&id, face);
             let v = face.digit();
@@ -102,6 +106,10 @@ mod tests {
                 all(&text, "deviceType"),
                 kinds.map(|kind| format!("urn:schemas-upnp-org:device:{kind}:{v}"))
             );
+            let with_ipv6 = write(&Identity { ipv6: true, ..id.clone() }, face);
+            let last = all(&with_ipv6, "serviceType").pop();
+            let firewall = "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1";
+            assert_eq!(last.as_deref() == Some(firewall), face == Face::V2);
             assert_eq!(
                 all(&text, "serviceType"),
                 [

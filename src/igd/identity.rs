@@ -57,6 +57,8 @@ pub struct Identity {
     pub presentation_url: Option<String>,
     /// The face shown to a search that names no version (`ssdp:all`, `upnp:rootdevice`).
     pub undecided: Face,
+    /// IPv6 is served: the second face has WANIPv6FirewallControl.
+    pub ipv6: bool,
     /// `product/version`, for `SERVER` headers.
     pub product: String,
 }
@@ -75,6 +77,7 @@ impl Default for Identity {
             serial_number: String::new(),
             presentation_url: None,
             undecided: Face::V1,
+            ipv6: true,
             product: concat!("Postern/", env!("CARGO_PKG_VERSION")).into(),
         }
     }

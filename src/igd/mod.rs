@@ -14,10 +14,12 @@ mod scpd;
 pub mod tree;
 mod wan_common;
 mod wan_ip;
+mod wan_ipv6_firewall;
 
 pub use identity::{Face, Identity, MODEL_MAX, NAME_MAX, URL_MAX};
 pub use wan_ip::LISTING_MAX;
 
+use crate::gateway::mapping::Protocol;
 use crate::gateway::{ExternalState, Gateway};
 use crate::netfilter::Backend;
 use crate::proto::{http, soap};
@@ -70,6 +72,9 @@ pub struct Context<'a, B: Backend> {
     /// Whether this address, too, is the host's that asks: the kernel's neighbour table shows the
     /// same link-layer address for both. Asked only where the source itself does not decide.
     pub same_host: &'a dyn Fn(IpAddr) -> bool,
+    /// Seconds that the kernel keeps a connection of this protocol without traffic; `None` if it
+    /// does not say.
+    pub timeouts: &'a dyn Fn(Protocol) -> Option<u32>,
     /// Now.
     pub now: Instant,
 }
@@ -90,7 +95,7 @@ pub fn respond<B: Backend + 'static>(
     body: &[u8],
 ) -> http::Response {
     use http::Method::{Get, Head, MPost, Post};
-    let Some(place) = tree::find(request.path) else {
+    let Some(place) = tree::find(request.path).filter(|place| place.is_shown(ctx.identity)) else {
         return http::Response::new(404);
     };
     match (place, request.method) {
@@ -152,6 +157,7 @@ fn actions<B: Backend + 'static>(
         Service::Layer3Forwarding => (layer3_forwarding::actions(), &[]),
         Service::WanCommon => (wan_common::actions(), &[]),
         Service::WanIp => (wan_ip::actions(), wan_ip::actions_of(version)),
+        Service::WanIpv6Firewall => (wan_ipv6_firewall::actions(), &[]),
     };
     base.iter().chain(more)
 }
@@ -162,6 +168,7 @@ fn variables(service: Service, face: Face) -> impl Iterator<Item = &'static Vari
         Service::Layer3Forwarding => (layer3_forwarding::VARIABLES, &[]),
         Service::WanCommon => (wan_common::VARIABLES, &[]),
         Service::WanIp => (wan_ip::VARIABLES, wan_ip::variables_of(face)),
+        Service::WanIpv6Firewall => (wan_ipv6_firewall::VARIABLES, &[]),
     };
     base.iter().chain(more)
 }

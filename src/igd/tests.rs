@@ -3,6 +3,7 @@ mod connection;
 mod documents;
 mod leases;
 mod mappings;
+mod pinholes;
 mod ranges;
 mod requests;
 
@@ -76,6 +77,7 @@ impl World {
             counters: &|| counters,
             client: self.client,
             same_host: &|address| also.contains(&address),
+            timeouts: &|protocol| Some(if protocol == Protocol::Tcp { 7440 } else { 60 }),
             now: self.now,
         };
         respond(&mut context, &request, &bytes[len..])

@@ -20,8 +20,9 @@ const PPP_ALIAS: &str = "WANPPPConnection";
 pub struct Device {
     /// Type without prefix and version.
     pub kind: &'static str,
-    /// Its services, in the order of the description.
-    pub services: &'static [Service],
+    /// Its services, in the order of the description, as far as they are
+    /// [shown](Service::is_shown).
+    services: &'static [Service],
 }
 
 /// A service: one file each says what it does.
@@ -33,13 +34,15 @@ pub enum Service {
     WanCommon,
     /// WANIPConnection:1 or :2, by face.
     WanIp,
+    /// WANIPv6FirewallControl:1, of the second face.
+    WanIpv6Firewall,
 }
 
 /// Each device holds the next; both faces have the same three.
 pub const DEVICES: [Device; 3] = [
     Device { kind: "InternetGatewayDevice", services: &[Service::Layer3Forwarding] },
     Device { kind: "WANDevice", services: &[Service::WanCommon] },
-    Device { kind: CONNECTION_DEVICE, services: &[Service::WanIp] },
+    Device { kind: CONNECTION_DEVICE, services: &[Service::WanIp, Service::WanIpv6Firewall] },
 ];
 /// The innermost device, which Layer3Forwarding names.
 pub const CONNECTION_DEVICE: &str = "WANConnectionDevice";
@@ -82,7 +85,13 @@ const DESCRIPTION: &str = "desc.xml";
 
 impl Service {
     /// Every service.
-    pub const ALL: [Service; 3] = [Service::Layer3Forwarding, Service::WanCommon, Service::WanIp];
+    pub const ALL: [Service; 4] =
+        [Service::Layer3Forwarding, Service::WanCommon, Service::WanIp, Service::WanIpv6Firewall];
+
+    /// Whether the tree of this face has it (IGD:2 §2.3).
+    pub fn is_shown(self, face: Face, id: &Identity) -> bool {
+        self != Service::WanIpv6Firewall || (face == Face::V2 && id.ipv6)
+    }
 
     /// Type without prefix and version.
     pub const fn kind(self) -> &'static str {
@@ -90,6 +99,7 @@ impl Service {
             Service::Layer3Forwarding => "Layer3Forwarding",
             Service::WanCommon => "WANCommonInterfaceConfig",
             Service::WanIp => "WANIPConnection",
+            Service::WanIpv6Firewall => "WANIPv6FirewallControl",
         }
     }
 
@@ -98,6 +108,7 @@ impl Service {
             Service::Layer3Forwarding => "L3Forwarding1",
             Service::WanCommon => "WANCommonIFC1",
             Service::WanIp => "WANIPConn1",
+            Service::WanIpv6Firewall => "WANIPv6Firewall1",
         }
     }
 
@@ -106,6 +117,7 @@ impl Service {
             Service::Layer3Forwarding => "l3f",
             Service::WanCommon => "wancommon",
             Service::WanIp => "wanip",
+            Service::WanIpv6Firewall => "ipv6firewall",
         }
     }
 
@@ -113,7 +125,7 @@ impl Service {
     pub const fn version(self, face: Face) -> Face {
         match self {
             Service::WanIp => face,
-            Service::Layer3Forwarding | Service::WanCommon => Face::V1,
+            Service::Layer3Forwarding | Service::WanCommon | Service::WanIpv6Firewall => Face::V1,
         }
     }
 
@@ -143,7 +155,22 @@ impl Service {
     }
 }
 
+impl Place {
+    /// Whether there is such a place in this router's trees.
+    pub fn is_shown(self, id: &Identity) -> bool {
+        match self {
+            Place::Description(_) => true,
+            Place::Service(face, service, _) => service.is_shown(face, id),
+        }
+    }
+}
+
 impl Device {
+    /// Its services on this face, in the order of the description.
+    pub fn services<'a>(&self, face: Face, id: &'a Identity) -> impl Iterator<Item = Service> + 'a {
+        self.services.iter().copied().filter(move |service| service.is_shown(face, id))
+    }
+
     /// `deviceType` on this face.
     pub fn urn(&self, face: Face) -> String {
         [DEVICE_TYPE, self.kind, ":", face.digit()].concat()
@@ -181,7 +208,7 @@ pub fn adverts(face: Face, id: &Identity, base: &str) -> Vec<Advert> {
     for (index, device) in (0u8..).zip(&DEVICES) {
         out.push(advert(face, id, base, index, id.udn(face, index)));
         out.push(advert(face, id, base, index, device.urn(face)));
-        for service in device.services {
+        for service in device.services(face, id) {
             out.push(advert(face, id, base, index, service.urn(face)));
         }
     }
@@ -192,7 +219,7 @@ pub fn adverts(face: Face, id: &Identity, base: &str) -> Vec<Advert> {
 ///
 /// - `ssdp:all` and `upnp:rootdevice`: from the face shown to the undecided.
 /// - a UDN: from the face that has it.
-/// - a type: version 1 from the first face, version 2 from the second. The first also answers for
+/// - a type: from the first face that has it. The first also answers for
 ///   `WANPPPConnection:1`, whose actions its connection service takes.
 /// - anything else: none.
 pub fn answers(target: &Target<'_>, id: &Identity, base: &str) -> Vec<Advert> {
@@ -212,8 +239,8 @@ pub fn answers(target: &Target<'_>, id: &Identity, base: &str) -> Vec<Advert> {
             if urn == alias {
                 return vec![advert(Face::V1, id, base, CONNECTION_DEVICE_INDEX, alias)];
             }
-            let face = Face::ALL.into_iter().find(|f| urn.rsplit(':').next() == Some(f.digit()));
-            face.map(all_of).into_iter().flatten().filter(|a| a.kind == urn).collect()
+            let of = |face| all_of(face).find(|advert| advert.kind == urn);
+            Face::ALL.into_iter().find_map(of).into_iter().collect()
         }
     }
 }

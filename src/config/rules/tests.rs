@@ -3,7 +3,7 @@ use crate::config::{load, Severity};
 use proptest::prelude::*;
 use std::net::SocketAddrV4;
 
-const ANY: (Ipv4Addr, u8) = (Ipv4Addr::UNSPECIFIED, 0);
+const ANY: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The rules of a file and what is said of it.
 fn read(rules: &str) -> (Vec<PermRule>, Vec<(u32, Severity, String)>) {
@@ -23,7 +23,7 @@ fn a_rule_is_read_with_every_part_273() {
             vec![PermRule {
                 allow: true,
                 external: 1024..=65535,
-                internal: (Ipv4Addr::new(192, 168, 1, 0), 24),
+                internal: (Ipv4Addr::new(192, 168, 1, 0).into(), 24),
                 internal_ports: 1024..=2048,
             }],
             vec![]
@@ -38,7 +38,7 @@ fn a_rule_without_options_denies_everything_273() {
 
 #[test]
 fn rules_keep_their_order_and_a_bare_address_is_one_host_273() {
-    let host = (Ipv4Addr::new(10, 0, 0, 9), 32);
+    let host = (Ipv4Addr::new(10, 0, 0, 9).into(), 32);
     let one = |allow, internal| PermRule { allow, internal, ..DENY_ALL };
     assert_eq!(
         read(
@@ -68,17 +68,11 @@ fn the_words_of_the_proposed_schema_mean_the_same_302() {
 }
 
 #[test]
-fn a_rule_for_ipv6_has_no_effect_and_is_warned_about() {
+fn a_rule_may_be_for_an_ipv6_prefix_157() {
+    let prefix = ("fd00::".parse().unwrap(), 8);
     assert_eq!(
-        read("config perm_rule\no action allow\no int_addr fd00::/8\n"),
-        (
-            vec![],
-            vec![(
-                3,
-                Severity::Warning,
-                "int_addr: rules are for IPv4, so this one has no effect: remove it".into()
-            )]
-        )
+        read("config perm_rule\no action allow\no int_addr fd00::1/8\n"),
+        (vec![PermRule { allow: true, internal: prefix, ..DENY_ALL }], vec![])
     );
 }
 
@@ -109,7 +103,7 @@ fn a_bad_allow_rule_is_left_out() {
 fn a_bad_rule_that_may_deny_denies_everything_in_its_place() {
     let told = "what is here cannot be read, and denies everything until it is mended";
     for (bad, line, text) in [
-        ("o int_addr 10.0.0/8", 2, "int_addr: '10.0.0/8' is no IPv4 network: write it as 192.168.1.0/24"),
+        ("o int_addr 10.0.0/8", 2, "int_addr: '10.0.0/8' is no network: write it as 192.168.1.0/24 or 2001:db8:1::/64"),
         ("o action refuse", 2, "action: 'refuse' is neither allow nor deny: write one of them"),
         ("l int_ports 1\nl int_ports 2", 2, "int_ports: a rule has one: use option"),
         ("o int_ports \"\u{7}\"", 2, "int_ports: '?' has a control character or line end: remove it"),
@@ -169,10 +163,11 @@ fn an_unknown_option_of_a_rule_is_warned_about_and_the_rule_stands() {
 /// Whether `rules` let a mapping be made, first match deciding, none allowing.
 fn allows(rules: &[PermRule], external: u16, internal: SocketAddrV4) -> bool {
     let matches = |rule: &&PermRule| {
-        let mask = u32::MAX.checked_shl(32 - u32::from(rule.internal.1)).unwrap_or(0);
+        let (IpAddr::V4(network), length) = rule.internal else { return false };
+        let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
         rule.external.contains(&external)
             && rule.internal_ports.contains(&internal.port())
-            && u32::from(*internal.ip()) & mask == u32::from(rule.internal.0)
+            && u32::from(*internal.ip()) & mask == u32::from(network)
     };
     rules.iter().find(matches).is_none_or(|rule| rule.allow)
 }

@@ -23,7 +23,7 @@ pub(super) fn policy(which: usize) -> Policy {
     let rule = |allow, external, host: Ipv4Addr, len| PermRule {
         allow,
         external,
-        internal: (host, len),
+        internal: (host.into(), len),
         internal_ports: 0..=65535,
     };
     match which {

@@ -264,7 +264,7 @@ fn rules_that_come_to_forbid_it_end_it() {
     let deny = PermRule {
         allow: false,
         external: 3000..=3999,
-        internal: (Ipv4Addr::UNSPECIFIED, 0),
+        internal: (Ipv4Addr::UNSPECIFIED.into(), 0),
         internal_ports: 0..=65535,
     };
     let policy = Policy { rules: vec![deny], ..Policy::default() };

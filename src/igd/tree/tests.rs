@@ -33,8 +33,11 @@ fn a_face_announces_three_plus_two_per_device_plus_one_per_service_items_10_11_2
             format!("{u}12 {u}12 {at}"),
             format!("{d}WANConnectionDevice:2 {u}12::{d}WANConnectionDevice:2 {at}"),
             format!("{s}WANIPConnection:2 {u}12::{s}WANIPConnection:2 {at}"),
+            format!("{s}WANIPv6FirewallControl:1 {u}12::{s}WANIPv6FirewallControl:1 {at}"),
         ]
     );
+    let without = Identity { ipv6: false, ..identity(Face::V1) };
+    assert_eq!(adverts(Face::V2, &without, BASE).len(), 3 + 2 * 2 + 3);
     assert_eq!(adverts(Face::V1, &identity(Face::V1), BASE).len(), 3 + 2 * 2 + 3);
 }
 
@@ -83,6 +86,8 @@ fn a_type_is_answered_once_by_the_face_of_its_version_items_8_9_29() {
         ("service:WANIPConnection:3", None),
         ("service:WANIPConnection", None),
         ("service:WANPPPConnection:1", Some("/igd1/desc.xml")),
+        ("service:WANIPv6FirewallControl:1", Some("/igd2/desc.xml")),
+        ("service:WANIPv6FirewallControl:2", None),
         ("service:WANPPPConnection:2", None),
         ("device:MediaServer:1", None),
     ];

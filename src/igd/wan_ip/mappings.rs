@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const LEASE_MAX: u32 = 604_800;
 /// Spellings of "any host" (§2.3.17 has only the empty one).
 const ANY_HOST: [&str; 3] = ["", "*", "0.0.0.0"];
+/// Most owners of mappings that one request over IPv6 is compared with.
+pub(super) const OWNERS_MAX: usize = 16;
 /// What npm's nat-upnp-ts and its descendants send for a remote host that nobody gave them.
 const NO_HOST: &str = "undefined";
 
@@ -74,7 +76,11 @@ pub(super) fn delete<B: Backend>(
         "" => None,
         _ => Some(protocol(call)?),
     };
-    let asker = Asker::Host(requester(call)?.into());
+    let protocols = protocol.as_ref().map_or(&Protocol::ALL[..], std::slice::from_ref);
+    let find = |protocol: &Protocol| {
+        call.ctx.gateway.find(&External { protocol: *protocol, port, remote })
+    };
+    let asker = Asker::Host(asker(call, protocols.iter().filter_map(find)));
     let now = call.ctx.now;
     let deleted = call.ctx.gateway.delete(asker, protocol, port, remote, now);
     deleted.map_err(|refusal| codes::of(refusal, call.version))
@@ -86,16 +92,17 @@ pub(super) fn make<B: Backend>(call: &mut Call<'_, '_, B>, port: Port) -> Result
         Face::V1 => Code::RemoteHostOnlyWildcard,
         Face::V2 => Code::InvalidArgs,
     };
+    let internal = internal(call)?;
     let request = Request {
         origin: Origin::Upnp,
         port,
         remote: remote(call, by_name)?,
         protocol: protocol(call)?,
-        internal: internal(call)?,
+        internal,
         enabled: call.boolean("NewEnabled")?,
         description: call.text("NewPortMappingDescription"),
         lease: lease(call)?,
-        client: requester(call)?,
+        client: requester(call, *internal.ip())?,
         high_ports_only: call.version == Face::V2,
     };
     let granted = call.ctx.gateway.add(&request, call.ctx.now);
@@ -118,12 +125,39 @@ fn held_by_other_protocol<B: Backend>(
     call.ctx.gateway.range(protocol, port..=port).any(|m| m.origin != Origin::Upnp)
 }
 
-/// The control point's IPv4 address.
-pub(super) fn requester<B: Backend>(call: &Call<'_, '_, B>) -> Result<Ipv4Addr, Code> {
+/// The IPv4 address of the host that asks for `target`: over IPv6 only if that is its own.
+fn requester<B: Backend>(call: &Call<'_, '_, B>, target: Ipv4Addr) -> Result<Ipv4Addr, Code> {
     match call.ctx.client.to_canonical() {
         IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) if (call.ctx.same_host)(target.into()) => Ok(target),
         IpAddr::V6(_) => Err(Code::NotAuthorized),
     }
+}
+
+/// Who asks for something to be done with these mappings: over IPv6 their owner, if that is the
+/// same host. Of many owners, the first [`OWNERS_MAX`] are looked at.
+pub(super) fn asker<'m, B: Backend>(
+    call: &Call<'_, '_, B>,
+    mappings: impl Iterator<Item = &'m Mapping>,
+) -> IpAddr {
+    let client = call.ctx.client.to_canonical();
+    if client.is_ipv4() {
+        return client;
+    }
+    let mut seen: Vec<IpAddr> = Vec::new();
+    for mapping in mappings {
+        let owner = IpAddr::V4(*mapping.internal.ip());
+        if seen.len() == OWNERS_MAX {
+            break;
+        }
+        if !seen.contains(&owner) {
+            seen.push(owner);
+            if (call.ctx.same_host)(owner) {
+                return owner;
+            }
+        }
+    }
+    client
 }
 
 /// `NewProtocol`, in any case.

@@ -1,6 +1,6 @@
 //! What WANIPConnection:2 adds: any free port, and ranges (§2.5.17, §2.5.19, §2.5.21).
 
-use super::mappings::{lease_left, make, protocol, remote_text, requester};
+use super::mappings::{asker, lease_left, make, protocol, remote_text};
 use super::COUNT;
 use crate::gateway::mapping::{Mapping, Port};
 use crate::gateway::Asker;
@@ -76,7 +76,7 @@ fn delete_range<B: Backend>(call: &mut Call<'_, '_, B>, _: &mut Reply<'_>) -> Re
     let ports = ports(call)?;
     let protocol = protocol(call)?;
     let all = call.boolean("NewManage")?;
-    let asker = Asker::Host(requester(call)?.into());
+    let asker = Asker::Host(asker(call, call.ctx.gateway.range(protocol, ports.clone())));
     let deleted = call.ctx.gateway.delete_range(asker, protocol, ports, all, call.ctx.now);
     deleted.map(|_| ()).map_err(|refusal| in_range(codes::of(refusal, call.version)))
 }
@@ -102,13 +102,13 @@ fn list<B: Backend>(call: &mut Call<'_, '_, B>, reply: &mut Reply<'_>) -> Result
         0 => usize::MAX,
         most => most.into(),
     };
-    let own = if all { None } else { Some(requester(call)?) };
+    let own = (!all).then(|| asker(call, call.ctx.gateway.range(protocol, ports.clone())));
     let now = call.ctx.now;
     let mut found = call
         .ctx
         .gateway
         .range(protocol, ports)
-        .filter(|mapping| own.is_none_or(|own| *mapping.internal.ip() == own))
+        .filter(|mapping| own.is_none_or(|own| own == *mapping.internal.ip()))
         .take(most)
         .peekable();
     found.peek().ok_or(Code::PortMappingNotFound)?;
