@@ -1,12 +1,13 @@
 //! The HTTP server: connections counted, timed and answered; what is said is [`igd::respond`]'s.
 
+use super::lan::Place;
+use super::neighbours::RESOLVE_TRIES;
 use super::runtime::{yield_now, Io, Task};
 use super::{sockets, system, Daemon};
-use crate::gateway::Lan;
 use crate::igd;
 use crate::proto::http::{self, BodyKind, Response};
 use crate::sys::Interest;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Connections at once, from all hosts. Each may hold a head and a body: some 24 KiB.
 pub const CONNECTIONS_MAX: usize = 96;
+/// Connections at once over IPv6: a host has as many addresses as it likes.
+pub const CONNECTIONS_V6_MAX: usize = 48;
 /// Connections at once from one host.
 pub const CONNECTIONS_PER_HOST: usize = 40;
 /// Requests answered on one connection before it is closed.
@@ -73,8 +76,11 @@ impl Connections {
     fn put(&mut self, host: IpAddr, task: Task<()>) {
         self.tasks.retain(|(_, task)| !task.is_finished());
         let of_host = self.tasks.iter().filter(|(peer, _)| *peer == host).count();
+        let of_v6 = self.tasks.iter().filter(|(peer, _)| peer.is_ipv6()).count();
         let oldest = if of_host >= CONNECTIONS_PER_HOST {
             self.tasks.iter().position(|(peer, _)| *peer == host)
+        } else if host.is_ipv6() && of_v6 >= CONNECTIONS_V6_MAX {
+            self.tasks.iter().position(|(peer, _)| peer.is_ipv6())
         } else {
             (self.tasks.len() >= CONNECTIONS_MAX).then_some(0)
         };
@@ -98,22 +104,22 @@ impl Connections {
 }
 
 /// Takes connections on one LAN address for ever.
-pub async fn listen(daemon: Daemon, lan: Lan, listener: Io<TcpListener>) {
+pub async fn listen(daemon: Daemon, place: Place, listener: Io<TcpListener>) {
     loop {
         let (stream, peer) = match listener.read_with(sockets::accept).await {
             Ok(taken) => taken,
             Err(e) => {
-                log::debug!("no connection taken on {}: {e}", lan.address);
+                log::debug!("no connection taken on {}: {e}", place.lan.address);
                 daemon.runtime().sleep_until(Instant::now() + ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        if !lan.contains(peer.ip()) {
+        if !place.lan.hears(peer.ip()) {
             sockets::reset(&stream);
             continue;
         }
         let Ok(stream) = daemon.runtime().watch(stream, Interest::Both) else { continue };
-        let serve = serve(daemon.clone(), stream, peer.ip());
+        let serve = serve(daemon.clone(), stream, place.clone(), peer.ip());
         daemon.connections().put(peer.ip(), daemon.runtime().spawn(serve));
         yield_now().await;
     }
@@ -143,13 +149,14 @@ impl From<io::Error> for End {
 struct Connection {
     daemon: Daemon,
     stream: Io<TcpStream>,
+    place: Place,
     client: IpAddr,
     /// What has arrived and is not used yet.
     buffer: Vec<u8>,
 }
 
-async fn serve(daemon: Daemon, stream: Io<TcpStream>, client: IpAddr) {
-    let mut connection = Connection { daemon, stream, client, buffer: Vec::new() };
+async fn serve(daemon: Daemon, stream: Io<TcpStream>, place: Place, client: IpAddr) {
+    let mut connection = Connection { daemon, stream, place, client, buffer: Vec::new() };
     for left in (0..REQUESTS_PER_CONNECTION).rev() {
         match connection.request(left == 0).await {
             // Requests that wait in one piece must not hold up the others.
@@ -177,7 +184,7 @@ impl Connection {
 
         let (request, _) = http::parse_head(&head)?.ok_or(End::Quiet)?;
         let local = self.stream.get().local_addr()?;
-        let mut response = self.daemon.answer(&request, &body, local, self.client);
+        let mut response = self.response(&request, &body, local).await;
         let length = response.body.len();
         let large = length > SMALL_ANSWER;
         let room = large.then(|| self.daemon.connections().room(self.client, length));
@@ -205,6 +212,29 @@ impl Connection {
         }
         drop(room);
         Ok(!close)
+    }
+
+    /// The answer; if it is a refusal that a neighbour's link-layer address may change, the kernel
+    /// is given time to find that out. A refusal has changed nothing.
+    async fn response(
+        &self,
+        request: &http::Request<'_>,
+        body: &[u8],
+        local: SocketAddr,
+    ) -> Response {
+        let mut tries = 0;
+        loop {
+            let unknown = Cell::new(None);
+            let response =
+                self.daemon.answer(request, body, local, &self.place, self.client, &unknown);
+            match unknown.get() {
+                Some(neighbour) if response.status >= 400 && tries < RESOLVE_TRIES => {
+                    tries += 1;
+                    self.daemon.resolve(&self.place, neighbour).await;
+                }
+                _ => return response,
+            }
+        }
     }
 
     /// Reads until a whole head is there, or more than any head may have.
@@ -326,7 +356,9 @@ impl Daemon {
         request: &http::Request<'_>,
         body: &[u8],
         local: SocketAddr,
+        place: &Place,
         client: IpAddr,
+        unknown: &Cell<Option<IpAddr>>,
     ) -> Response {
         let mut state = self.state();
         let state = &mut *state;
@@ -348,7 +380,7 @@ impl Daemon {
                 link,
                 counters: &|| system::counters(device.as_deref()),
                 client,
-                same_host: &|_| false,
+                same_host: &|other| self.same_host(place, client, other, unknown),
                 timeouts: &system::timeout,
                 now: Instant::now(),
             },

@@ -3,13 +3,15 @@
 use super::runtime::{Io, Task};
 use super::{http, sockets, ssdp, Daemon};
 use crate::gateway::Lan;
+use crate::netlink::route::kind;
+use crate::proto::ssdp::{GROUP_V4, GROUP_V6_LINK, GROUP_V6_SITE};
 use crate::sys::Interest;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::rc::Rc;
 
 /// LAN addresses served at once; more are logged and left out.
-pub const LANS_MAX: usize = 16;
+pub const LANS_MAX: usize = 32;
 
 /// One LAN address at one moment: a device that is made again under its old name has another
 /// index, and its sockets are made again too.
@@ -30,14 +32,16 @@ pub struct Address {
     /// Everything SSDP says here is sent through this.
     pub ssdp: Rc<Io<UdpSocket>>,
     _tasks: [Task<()>; 2],
-    announcing: Task<()>,
+    /// `None`: another address of the device is announced.
+    announcing: Option<Task<()>>,
 }
 
-/// What hears the group on one LAN device.
+/// What hears the groups of one family on one LAN device.
 struct Group {
     device: String,
     index: u32,
-    _task: Task<()>,
+    ipv6: bool,
+    _tasks: Vec<Task<()>>,
 }
 
 /// Everything open on the LAN side.
@@ -68,28 +72,28 @@ impl Lans {
         self.addresses = stay;
         for address in &gone {
             log::info!("{} on {} is gone", address.place.lan.address, address.place.lan.device);
-            ssdp::say_byebye(daemon, address);
+            if address.is_announced() {
+                ssdp::say_byebye(daemon, address);
+            }
         }
         drop::<Vec<Address>>(gone);
         let config_id = daemon.config_id();
         let same_words = self.announced.is_none_or(|announced| announced == config_id);
-        let grown = places.iter().any(|place| !self.seen.contains(place));
+        // One of the link alone comes with every device, a while after it.
+        let counts = |place: &&Place| reach(place) < 2;
+        let grown = places.iter().filter(counts).any(|place| !self.seen.contains(place));
         self.seen = places.to_vec();
         if self.announced.is_some() && (grown || !same_words) {
             let next = ssdp::next_boot_id(daemon);
-            for address in &self.addresses {
+            for address in self.addresses.iter().filter(|address| address.is_announced()) {
                 match same_words {
                     true => ssdp::say_update(daemon, address, next),
                     false => ssdp::say_byebye(daemon, address),
                 }
             }
             ssdp::set_boot_id(daemon, next);
-            for address in &mut self.addresses {
-                address.announcing = daemon.runtime().spawn(ssdp::announce(
-                    daemon.clone(),
-                    ssdp::Voice::of(address),
-                    ssdp::Opening::Alive,
-                ));
+            for address in self.addresses.iter_mut().filter(|address| address.is_announced()) {
+                address.announce(daemon, ssdp::Opening::Alive);
             }
         }
         if !places.is_empty() {
@@ -98,10 +102,11 @@ impl Lans {
         self.groups
             .retain(|g| places.iter().any(|p| p.lan.device == g.device && p.index == g.index));
         for place in places {
-            if !self.groups.iter().any(|g| g.device == place.lan.device) {
+            let (device, ipv6) = (&place.lan.device, place.lan.address.is_ipv6());
+            if !self.groups.iter().any(|g| g.device == *device && g.ipv6 == ipv6) {
                 match open_group(daemon, place) {
                     Ok(group) => self.groups.push(group),
-                    Err(e) => log::error!("{}: cannot hear searches: {e}", place.lan.device),
+                    Err(e) => log::error!("{device}: cannot hear searches: {e}"),
                 }
             }
             if !self.addresses.iter().any(|a| a.place == *place) {
@@ -118,32 +123,94 @@ impl Lans {
                 }
             }
         }
+        for at in 0..self.addresses.len() {
+            let place = &self.addresses[at].place;
+            let first = match place.lan.address {
+                IpAddr::V4(_) => true,
+                IpAddr::V6(_) => {
+                    self.first_v6(&place.lan.device).is_some_and(|a| a.place == *place)
+                }
+            };
+            let address = &mut self.addresses[at];
+            match (first, address.is_announced()) {
+                (true, false) => address.announce(daemon, ssdp::Opening::Byebye),
+                (false, true) => address.announcing = None,
+                _ => {}
+            }
+        }
     }
 
     /// Every address served.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
+
+    /// The address of a device that answers this host: of its own prefix, or, if it asks from an
+    /// address of the link, the one that reaches farthest. Many clients take an answer only from
+    /// the host that LOCATION names, and cannot connect to an address of the link.
+    pub fn to(&self, device: &str, host: IpAddr) -> Option<&Address> {
+        match host {
+            IpAddr::V6(host) if kind(host) == 2 => self.first_v6(device),
+            _ => self
+                .addresses
+                .iter()
+                .find(|a| a.place.lan.device == device && a.place.lan.contains(host)),
+        }
+    }
+
+    /// The IPv6 address of a device that reaches farthest.
+    fn first_v6(&self, device: &str) -> Option<&Address> {
+        let here = |a: &&Address| a.place.lan.device == device && a.place.lan.address.is_ipv6();
+        self.addresses.iter().filter(here).min_by_key(|a| (reach(&a.place), a.place.lan.address))
+    }
+}
+
+/// How far what is said of this address may go: 0 and 1 beyond the link, 2 not.
+fn reach(place: &Place) -> u8 {
+    match place.lan.address {
+        IpAddr::V4(_) => 0,
+        IpAddr::V6(address) => kind(address),
+    }
+}
+
+impl Address {
+    /// Whether SSDP announces it. Of the IPv6 addresses of a device one is.
+    pub fn is_announced(&self) -> bool {
+        self.announcing.is_some()
+    }
+
+    fn announce(&mut self, daemon: &Daemon, opening: ssdp::Opening) {
+        let voice = ssdp::Voice::of(self);
+        let announcing = ssdp::announce(daemon.clone(), voice, opening);
+        self.announcing = Some(daemon.runtime().spawn(announcing));
+    }
 }
 
 fn open_group(daemon: &Daemon, place: &Place) -> io::Result<Group> {
-    let device = place.lan.device.clone();
-    let socket = sockets::ssdp_group(&device, place.index)?;
-    let socket = daemon.runtime().watch(socket, Interest::Read)?;
-    let task = daemon.runtime().spawn(ssdp::hear_group(daemon.clone(), device.clone(), socket));
-    Ok(Group { device, index: place.index, _task: task })
+    let device = &place.lan.device;
+    let ipv6 = place.lan.address.is_ipv6();
+    let groups: &[IpAddr] = match ipv6 {
+        true => &[IpAddr::V6(GROUP_V6_LINK), IpAddr::V6(GROUP_V6_SITE)],
+        false => &[IpAddr::V4(GROUP_V4)],
+    };
+    let mut tasks = Vec::new();
+    for group in groups {
+        let socket = sockets::ssdp_group(device, place.index, *group)?;
+        let socket = daemon.runtime().watch(socket, Interest::Read)?;
+        let hear = ssdp::hear_group(daemon.clone(), device.clone(), socket);
+        tasks.push(daemon.runtime().spawn(hear));
+    }
+    Ok(Group { device: device.clone(), index: place.index, ipv6, _tasks: tasks })
 }
 
 fn open_address(daemon: &Daemon, place: &Place, port: u16) -> io::Result<Address> {
     let runtime = daemon.runtime();
-    let lan = &place.lan;
-    let listener = runtime.watch(sockets::http(lan, port)?, Interest::Read)?;
-    let socket = Rc::new(runtime.watch(sockets::ssdp_unicast(lan)?, Interest::Read)?);
-    let voice = ssdp::Voice { lan: lan.clone(), port, socket: socket.clone() };
+    let listener = runtime.watch(sockets::http(place, port)?, Interest::Read)?;
+    let socket = Rc::new(runtime.watch(sockets::ssdp_unicast(place)?, Interest::Read)?);
+    let voice = ssdp::Voice { place: place.clone(), port, socket: socket.clone() };
     let tasks = [
-        runtime.spawn(http::listen(daemon.clone(), lan.clone(), listener)),
-        runtime.spawn(ssdp::hear_unicast(daemon.clone(), voice.clone())),
+        runtime.spawn(http::listen(daemon.clone(), place.clone(), listener)),
+        runtime.spawn(ssdp::hear_unicast(daemon.clone(), voice)),
     ];
-    let announcing = runtime.spawn(ssdp::announce(daemon.clone(), voice, ssdp::Opening::Byebye));
-    Ok(Address { place: place.clone(), port, ssdp: socket, _tasks: tasks, announcing })
+    Ok(Address { place: place.clone(), port, ssdp: socket, _tasks: tasks, announcing: None })
 }

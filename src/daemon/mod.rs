@@ -11,6 +11,7 @@ pub mod identity;
 pub mod json;
 pub mod lan;
 pub mod leases;
+pub mod neighbours;
 pub mod network;
 pub mod report;
 pub mod runtime;
@@ -71,6 +72,7 @@ struct Inner {
     state: RefCell<State>,
     lans: RefCell<lan::Lans>,
     connections: RefCell<http::Connections>,
+    neighbours: RefCell<neighbours::Neighbours>,
     /// The earliest end of a lease may be another one.
     deadline: runtime::Signal,
     /// The peer file is behind.
@@ -124,6 +126,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         state: RefCell::new(state),
         lans: RefCell::default(),
         connections: RefCell::default(),
+        neighbours: RefCell::default(),
         deadline: runtime::Signal::default(),
         leases: runtime::Signal::default(),
         unsaved: runtime::Signal::default(),
@@ -307,7 +310,7 @@ impl Daemon {
 
     /// Closes everything: the LAN is told, leases are kept for the next run, the table goes.
     fn stop(&self) {
-        for address in self.lans().addresses() {
+        for address in self.lans().addresses().iter().filter(|a| a.is_announced()) {
             ssdp::say_byebye(self, address);
         }
         let mut state = self.state();

@@ -6,7 +6,9 @@ use super::runtime::{yield_now, Io};
 use super::{system, Daemon, State};
 use crate::config::options::Config;
 use crate::gateway::{ExternalState, Lan, Wan};
+use crate::netlink::route::kind;
 use crate::netlink::watch::Watch;
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 /// From the first sign of a change to looking at the whole: an address is replaced in several
@@ -93,10 +95,17 @@ impl State {
         self.gateway.set_lans(lans, Instant::now());
     }
 
-    /// Every LAN address there is now. A device that is the WAN's, too, is not served, whatever
+    /// The WAN's IPv6 address, if it has one that the Internet reaches.
+    pub(super) fn external_address6(&self) -> Option<Ipv6Addr> {
+        let device = self.gateway.wan().device.as_deref()?;
+        let first = self.net.addresses_v6(device).into_iter().next();
+        first.map(|(address, _)| address).filter(|address| kind(*address) == 0)
+    }
+
+    /// Every LAN address there is now, those of IPv4 first, so that none of IPv6 takes their room. A device that is the WAN's, too, is not served, whatever
     /// the configuration says.
     pub(super) fn places(&self) -> Vec<Place> {
-        let mut places = Vec::new();
+        let (mut places, mut later) = (Vec::new(), Vec::new());
         let wan = self.gateway.wan().device.as_deref();
         let devices = self.config.internal_device.iter().map(|device| device.as_str());
         for device in devices.filter(|device| Some(*device) != wan) {
@@ -107,7 +116,16 @@ impl State {
                 let lan = Lan { device: device.to_owned(), address: address.into(), prefix_len };
                 places.push(Place { lan, index });
             }
+            let ipv6 = match self.config.ipv6_disable {
+                true => Vec::new(),
+                false => self.net.addresses_v6(device),
+            };
+            for (address, prefix_len) in ipv6 {
+                let lan = Lan { device: device.to_owned(), address: address.into(), prefix_len };
+                later.push(Place { lan, index });
+            }
         }
+        places.extend(later);
         places
     }
 }

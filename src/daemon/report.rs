@@ -9,7 +9,7 @@ use crate::gateway::{mapping_of, pinhole_of, ExternalState, PINHOLES_MAX};
 use crate::netfilter::nft::Nft;
 use crate::netfilter::{Backend as _, Rule};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 /// The address a mapping is reached at, if there is one.
@@ -130,6 +130,7 @@ pub(super) struct Status {
     reason: String,
     device: Option<String>,
     address: Option<Ipv4Addr>,
+    address6: Option<Ipv6Addr>,
     internal: Vec<(String, IpAddr)>,
     mappings: usize,
     pinholes: usize,
@@ -195,6 +196,7 @@ impl Status {
             reason,
             device: state.gateway.wan().device.clone(),
             address: external_address(state.gateway.external()),
+            address6: state.external_address6(),
             internal: state
                 .gateway
                 .lans()
@@ -221,7 +223,7 @@ impl Status {
             o.key("external").object(|o| {
                 o.key("device").text_or_null(self.device.as_ref());
                 o.key("address").text_or_null(self.address);
-                o.key("address6").plain("null");
+                o.key("address6").text_or_null(self.address6);
             });
             o.key("internal").array(|list| {
                 for (device, address) in &self.internal {
@@ -259,6 +261,9 @@ impl Status {
         let device = self.device.as_deref().unwrap_or("none");
         let address = self.address.map_or("no address".to_owned(), |a| a.to_string());
         let _ = writeln!(text, "external: {device}, {address}");
+        if let Some(address) = self.address6 {
+            let _ = writeln!(text, "external: {device}, {address}");
+        }
         for (device, address) in &self.internal {
             let _ = writeln!(text, "internal: {device}, {address}");
         }

@@ -1,11 +1,14 @@
 //! The LAN sockets, each bound to its device: nothing that arrives on another device, a WAN
 //! least of all, reaches them, whatever address it was sent to and whatever the firewall lets in.
 
-use crate::gateway::Lan;
+use super::lan::Place;
 use crate::proto::ssdp;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, SockRef, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream,
+    UdpSocket,
+};
 use std::time::Duration;
 
 /// Connections the kernel may hold for us before we take them.
@@ -13,41 +16,78 @@ const BACKLOG: i32 = 32;
 
 /// A socket bound to `device` and `address`, non-blocking.
 fn bound(device: &str, kind: Type, protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
-    let socket =
-        Socket::new(Domain::for_address(address), kind.nonblocking().cloexec(), Some(protocol))?;
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, kind.nonblocking().cloexec(), Some(protocol))?;
     socket.bind_device(Some(device.as_bytes()))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     // Other SSDP programs share port 1900; a restarted daemon shares port 5000 with its own past.
     socket.set_reuse_address(true)?;
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }
 
-/// Where searches sent to the group arrive: one for each LAN device.
-pub fn ssdp_group(device: &str, index: u32) -> io::Result<UdpSocket> {
-    let address = SocketAddrV4::new(ssdp::GROUP_V4, ssdp::PORT);
-    let socket = bound(device, Type::DGRAM, Protocol::UDP, address.into())?;
-    // Only groups joined on this very socket, not those that other programs joined.
-    socket.set_multicast_all_v4(false)?;
-    socket.join_multicast_v4_n(&ssdp::GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
+/// An address and port on the device with this index, which IPv6 addresses of a link need.
+pub fn on_device(address: IpAddr, port: u16, index: u32) -> SocketAddr {
+    match address {
+        IpAddr::V4(address) => SocketAddrV4::new(address, port).into(),
+        IpAddr::V6(address) => SocketAddrV6::new(address, port, 0, index).into(),
+    }
+}
+
+/// Where searches sent to a group arrive: one for each LAN device and group.
+pub fn ssdp_group(device: &str, index: u32, group: IpAddr) -> io::Result<UdpSocket> {
+    // Bound to the group's own address: what is sent to others is not heard.
+    let address = on_device(group, ssdp::PORT, index);
+    let socket = bound(device, Type::DGRAM, Protocol::UDP, address)?;
+    match group {
+        IpAddr::V4(group) => {
+            // Only groups joined on this very socket, not those that other programs joined.
+            socket.set_multicast_all_v4(false)?;
+            socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))?;
+        }
+        IpAddr::V6(group) => socket.join_multicast_v6(&group, index)?,
+    }
     Ok(socket.into())
 }
 
 /// Where searches sent to the router itself arrive, and where everything is sent from: one for
 /// each LAN address, so that answers come from the address asked and from port 1900.
-pub fn ssdp_unicast(lan: &Lan) -> io::Result<UdpSocket> {
-    let address = SocketAddr::new(lan.address, ssdp::PORT);
-    let socket = bound(&lan.device, Type::DGRAM, Protocol::UDP, address)?;
-    socket.set_multicast_ttl_v4(ssdp::TTL)?;
-    socket.set_multicast_loop_v4(false)?;
+pub fn ssdp_unicast(place: &Place) -> io::Result<UdpSocket> {
+    let address = on_device(place.lan.address, ssdp::PORT, place.index);
+    let socket = bound(&place.lan.device, Type::DGRAM, Protocol::UDP, address)?;
+    if address.is_ipv4() {
+        socket.set_multicast_ttl_v4(ssdp::TTL)?;
+        socket.set_multicast_loop_v4(false)?;
+    } else {
+        socket.set_multicast_hops_v6(ssdp::TTL)?;
+        socket.set_multicast_loop_v6(false)?;
+        socket.set_multicast_if_v6(place.index)?;
+    }
     Ok(socket.into())
 }
 
 /// Where HTTP clients connect: one for each LAN address.
-pub fn http(lan: &Lan, port: u16) -> io::Result<TcpListener> {
-    let address = SocketAddr::new(lan.address, port);
-    let socket = bound(&lan.device, Type::STREAM, Protocol::TCP, address)?;
+pub fn http(place: &Place, port: u16) -> io::Result<TcpListener> {
+    let address = on_device(place.lan.address, port, place.index);
+    let socket = bound(&place.lan.device, Type::STREAM, Protocol::TCP, address)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// A connection to a host on the device of `place`, and by no other. It is under way when this
+/// returns.
+pub fn connect(place: &Place, to: SocketAddr) -> io::Result<TcpStream> {
+    let from = match to {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = bound(&place.lan.device, Type::STREAM, Protocol::TCP, from)?;
+    match socket.connect(&SockAddr::from(to)) {
+        Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(e),
+        _ => Ok(socket.into()),
+    }
 }
 
 /// Takes one connection, non-blocking, with its two ends.

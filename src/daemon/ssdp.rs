@@ -1,13 +1,14 @@
 //! SSDP on the wire: searches heard and answered, the device announced and taken back.
 
-use super::lan::Address;
+use super::lan::{Address, Place};
 use super::runtime::{yield_now, Io};
+use super::sockets::on_device;
 use super::{system, Daemon, State};
-use crate::gateway::Lan;
 use crate::igd::tree;
+use crate::netlink::route::kind;
 use crate::proto::http;
 use crate::proto::ssdp::{self, Advert, Common};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// Where SSDP speaks from: one LAN address.
 #[derive(Clone)]
 pub struct Voice {
-    /// Device, address and prefix.
-    pub lan: Lan,
+    /// Where it is.
+    pub place: Place,
     /// HTTP port of LOCATION.
     pub port: u16,
     /// Bound to port 1900 of that address.
@@ -37,13 +38,14 @@ pub struct Voice {
 
 impl Voice {
     fn base(&self) -> String {
-        format!("http://{}", SocketAddr::new(self.lan.address, self.port))
+        // Without the index of the device: that is nobody else's number.
+        format!("http://{}", SocketAddr::new(self.place.lan.address, self.port))
     }
 
     fn send(&self, bytes: &[u8], to: SocketAddr) {
         // A datagram that cannot be sent now is lost like any other on the way.
         if let Err(e) = self.socket.get().send_to(bytes, to) {
-            log::debug!("{}: SSDP to {to}: {e}", self.lan.address);
+            log::debug!("{}: SSDP to {to}: {e}", self.place.lan.address);
         }
     }
 }
@@ -63,16 +65,13 @@ async fn hear(daemon: &Daemon, socket: &Io<UdpSocket>, bytes: &mut [u8]) -> (usi
     }
 }
 
-/// Hears searches sent to the group on one device, for ever. Who asks decides which of the
-/// device's addresses answers.
+/// Hears searches sent to a group on one device, for ever. Who asks decides which of the device's
+/// addresses answers.
 pub async fn hear_group(daemon: Daemon, device: String, socket: Io<UdpSocket>) {
     let mut bytes = [0; DATAGRAM_MAX];
     loop {
         let (length, from) = hear(&daemon, &socket, &mut bytes).await;
-        let voice = daemon.lans().addresses().iter().find_map(|address| {
-            let lan = &address.place.lan;
-            (lan.device == device && lan.contains(from.ip())).then(|| Voice::of(address))
-        });
+        let voice = daemon.lans().to(&device, from.ip()).map(Voice::of);
         if let Some(voice) = voice {
             search(&daemon, voice, bytes.get(..length).unwrap_or_default(), from, true);
         }
@@ -84,7 +83,7 @@ pub async fn hear_unicast(daemon: Daemon, voice: Voice) {
     let mut bytes = [0; DATAGRAM_MAX];
     loop {
         let (length, from) = hear(&daemon, &voice.socket, &mut bytes).await;
-        if voice.lan.contains(from.ip()) {
+        if voice.place.lan.hears(from.ip()) {
             search(&daemon, voice.clone(), bytes.get(..length).unwrap_or_default(), from, false);
         }
     }
@@ -93,7 +92,7 @@ pub async fn hear_unicast(daemon: Daemon, voice: Voice) {
 impl Voice {
     /// That of one LAN address.
     pub fn of(address: &Address) -> Voice {
-        Voice { lan: address.place.lan.clone(), port: address.port, socket: address.ssdp.clone() }
+        Voice { place: address.place.clone(), port: address.port, socket: address.ssdp.clone() }
     }
 }
 
@@ -122,8 +121,10 @@ fn search(daemon: &Daemon, voice: Voice, bytes: &[u8], from: SocketAddr, multica
         let mut out = Vec::new();
         for advert in &answers {
             out.clear();
-            daemon
-                .with_common(Some(&date), |common| ssdp::write_response(&mut out, advert, common));
+            // No answer has a HOST.
+            daemon.with_common("", Some(&date), |common| {
+                ssdp::write_response(&mut out, advert, common);
+            });
             voice.send(&out, from);
         }
         drop(waiting);
@@ -190,18 +191,36 @@ pub fn set_boot_id(daemon: &Daemon, boot_id: u32) {
     daemon.state().boot_id = boot_id;
 }
 
-/// Sends the whole set once.
+/// Sends the whole set once, to each group.
 fn say(daemon: &Daemon, voice: &Voice, write: impl Fn(&mut Vec<u8>, &Advert, &Common<'_>)) {
     let adverts = {
         let state = daemon.state();
         tree::adverts(state.identity.undecided, &state.identity, &voice.base())
     };
     let mut out = Vec::new();
-    for advert in &adverts {
-        out.clear();
-        daemon.with_common(None, |common| write(&mut out, advert, common));
-        voice.send(&out, SocketAddr::new(ssdp::GROUP_V4.into(), ssdp::PORT));
+    for (group, host) in groups(voice.place.lan.address) {
+        let to = on_device(group, ssdp::PORT, voice.place.index);
+        for advert in &adverts {
+            out.clear();
+            daemon.with_common(host, None, |common| write(&mut out, advert, common));
+            voice.send(&out, to);
+        }
     }
+}
+
+/// The groups that something at this address is announced to, and how each is written (UDA 1.1
+/// annex A): an address of the link says nothing to others.
+fn groups(address: IpAddr) -> impl Iterator<Item = (IpAddr, &'static str)> {
+    let site = match address {
+        IpAddr::V6(address) => kind(address) < 2,
+        IpAddr::V4(_) => false,
+    };
+    let first = match address {
+        IpAddr::V4(_) => (ssdp::GROUP_V4.into(), ssdp::HOST_V4),
+        IpAddr::V6(_) => (ssdp::GROUP_V6_LINK.into(), ssdp::HOST_V6_LINK),
+    };
+    let second = site.then_some((ssdp::GROUP_V6_SITE.into(), ssdp::HOST_V6_SITE));
+    [first].into_iter().chain(second)
 }
 
 /// What is said holds for twice as long as it is at most not said again.
@@ -216,7 +235,7 @@ impl Daemon {
     }
 
     /// The headers all SSDP messages share.
-    fn with_common<R>(&self, date: Option<&str>, write: impl FnOnce(&Common<'_>) -> R) -> R {
+    fn with_common(&self, host: &'static str, date: Option<&str>, write: impl FnOnce(&Common<'_>)) {
         let state = self.state();
         write(&Common {
             server: super::SERVER,
@@ -224,7 +243,7 @@ impl Daemon {
             boot_id: state.boot_id,
             config_id: state.config_id,
             date,
-            host: ssdp::HOST_V4,
-        })
+            host,
+        });
     }
 }

@@ -24,7 +24,7 @@ mod tests;
 
 pub use add::{LEASE_MIN, REMOTES_MAX};
 pub use network::{ExternalState, Lan, Wan};
-pub(crate) use pinholes::{is_link_local, pinhole_of};
+pub(crate) use pinholes::pinhole_of;
 pub use pinholes::{PINHOLES_MAX, PINHOLES_PER_ADDRESS, PREFIX_GRACE};
 pub(crate) use recover::mapping_of;
 pub use recover::RESYNC_BATCH;

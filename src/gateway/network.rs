@@ -24,6 +24,16 @@ pub struct Lan {
 }
 
 impl Lan {
+    /// Whether a packet that came in on the device can be of a host here: its source lies inside
+    /// the prefix, or is a link's address in answer to any IPv6 one.
+    pub fn hears(&self, source: IpAddr) -> bool {
+        let of_link = |address: Ipv6Addr| address.segments()[0] & 0xffc0 == 0xfe80;
+        match source {
+            IpAddr::V6(source) if of_link(source) => self.address.is_ipv6(),
+            _ => self.contains(source),
+        }
+    }
+
     /// Whether `address` lies inside the prefix.
     pub fn contains(&self, address: IpAddr) -> bool {
         prefix_contains((self.address, self.prefix_len), address)

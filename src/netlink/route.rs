@@ -6,7 +6,7 @@
 //! the device's name and changes its index. Reading never panics on any bytes.
 
 use crate::netlink::wire::{self, ne32, text, Message, Writer};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Most links kept; more are ignored.
 pub const LINKS_MAX: usize = 256;
@@ -40,11 +40,13 @@ const ADDRESS_HEADER: usize = 8;
 const ADDRESS_ADDRESS: u16 = 1;
 const ADDRESS_LOCAL: u16 = 2;
 const ADDRESS_FLAGS: u16 = 8;
+/// Of IPv4; for IPv6 the same bit says that the address is a temporary one.
 const SECONDARY: u32 = 0x01;
 const DAD_FAILED: u32 = 0x08;
 const DEPRECATED: u32 = 0x20;
 const TENTATIVE: u32 = 0x40;
 const SCOPE_GLOBAL: u8 = 0;
+const SCOPE_LINK: u8 = 253;
 
 const ROUTE_HEADER: usize = 12;
 const ROUTE_DESTINATION: u16 = 1;
@@ -197,6 +199,31 @@ impl Net {
         v4.collect()
     }
 
+    /// The device's IPv6 addresses that last, with their prefix lengths: global ones first, then
+    /// unique local ones (RFC 4193), then those of the link alone.
+    ///
+    /// A deprecated one counts as long as none of its kind is preferred: a prefix that was lost
+    /// stands until another has taken its place.
+    pub fn addresses_v6(&self, device: &str) -> Vec<(Ipv6Addr, u8)> {
+        let Some(index) = self.index(device) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for a in &self.addresses {
+            let IpAddr::V6(address) = a.address else { continue };
+            if a.index == index
+                && [SCOPE_GLOBAL, SCOPE_LINK].contains(&a.scope)
+                && a.flags & (SECONDARY | TENTATIVE | DAD_FAILED) == 0
+            {
+                found.push((kind(address), a.flags & DEPRECATED != 0, address, a.prefix_len));
+            }
+        }
+        found.sort_unstable();
+        let preferred: Vec<u8> = found.iter().filter(|a| !a.1).map(|a| a.0).collect();
+        found.retain(|a| !a.1 || !preferred.contains(&a.0));
+        found.into_iter().map(|(_, _, address, prefix_len)| (address, prefix_len)).collect()
+    }
+
     /// Whether the device is there, switched on and connected.
     pub fn is_up(&self, device: &str) -> bool {
         self.links.iter().any(|link| link.up && link.name == device)
@@ -303,6 +330,15 @@ impl Net {
             }
         }
         Some(changed)
+    }
+}
+
+/// How far an IPv6 address reaches: 0 the Internet, 1 the site, 2 the link.
+pub fn kind(address: Ipv6Addr) -> u8 {
+    match address.segments()[0] {
+        first if first & 0xffc0 == 0xfe80 => 2,
+        first if first & 0xfe00 == 0xfc00 => 1,
+        _ => 0,
     }
 }
 
