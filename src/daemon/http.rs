@@ -4,7 +4,7 @@ use super::lan::Place;
 use super::neighbours::RESOLVE_TRIES;
 use super::runtime::{yield_now, Io, Task};
 use super::{sockets, system, Daemon};
-use crate::igd;
+use crate::igd::{self, events};
 use crate::proto::http::{self, BodyKind, Response};
 use crate::sys::Interest;
 use std::cell::{Cell, RefCell};
@@ -206,7 +206,13 @@ impl Connection {
         let mut out = Vec::new();
         response.write(&mut out, super::SERVER, &date(), head_only || apart, close);
         let until = Instant::now() + ANSWER_TIME;
-        self.write(&out, until).await?;
+        let written = self.write(&out, until).await;
+        if request.method == http::Method::Subscribe && response.status == 200 {
+            // The first event follows the answer (UDA 1.1 §4.1.2).
+            let sid = response.headers.iter().find(|(name, _)| *name == "SID");
+            sid.into_iter().for_each(|(_, sid)| self.daemon.subscribed(sid, written.is_ok()));
+        }
+        written?;
         if apart && !head_only {
             self.write(&response.body, until).await?;
         }
@@ -361,7 +367,6 @@ impl Daemon {
         unknown: &Cell<Option<IpAddr>>,
     ) -> Response {
         let mut state = self.state();
-        let state = &mut *state;
         let names: Vec<&str> = state.config.http_names.iter().map(String::as_str).collect();
         // HTTP/1.0 knows no Host header, and no browser speaks it.
         let allowed = match request.host() {
@@ -371,6 +376,11 @@ impl Daemon {
         if !allowed {
             return Response::new(403);
         }
+        if let Some(at) = events::subject(request, &state.identity) {
+            drop(state);
+            return self.subscribe(at, request, place, client, unknown);
+        }
+        let state = &mut *state;
         let link = state.link();
         let device = state.gateway.wan().device.clone();
         let response = igd::respond(

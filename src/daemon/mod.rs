@@ -13,6 +13,7 @@ pub mod lan;
 pub mod leases;
 pub mod neighbours;
 pub mod network;
+pub mod notify;
 pub mod report;
 pub mod runtime;
 pub mod settings;
@@ -23,6 +24,7 @@ pub mod system;
 use crate::config::options::Config;
 use crate::gateway::pinhole::Hole;
 use crate::gateway::{Event, Gateway, Reason};
+use crate::igd::subscriptions::Subscriptions;
 use crate::igd::{Identity, Link};
 use crate::netfilter::nft::Nft;
 use crate::netfilter::Backend as _;
@@ -73,6 +75,9 @@ struct Inner {
     lans: RefCell<lan::Lans>,
     connections: RefCell<http::Connections>,
     neighbours: RefCell<neighbours::Neighbours>,
+    subscriptions: RefCell<Subscriptions<lan::Place>>,
+    /// Something that subscribers are told of may have changed.
+    changed: runtime::Signal,
     /// The earliest end of a lease may be another one.
     deadline: runtime::Signal,
     /// The peer file is behind.
@@ -127,6 +132,8 @@ pub fn run(options: Options) -> Result<(), Failure> {
         lans: RefCell::default(),
         connections: RefCell::default(),
         neighbours: RefCell::default(),
+        subscriptions: RefCell::default(),
+        changed: runtime::Signal::default(),
         deadline: runtime::Signal::default(),
         leases: runtime::Signal::default(),
         unsaved: runtime::Signal::default(),
@@ -141,6 +148,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         runtime.spawn(network::watch(daemon.clone(), watch)),
         runtime.spawn(network::follow(daemon.clone())),
         runtime.spawn(daemon.clone().keep_time()),
+        runtime.spawn(notify::follow(daemon.clone())),
         runtime.spawn(daemon.clone().keep_peer_file()),
         runtime.spawn(daemon.clone().keep_state_file()),
         runtime.spawn(ctl::listen(daemon.clone(), control)),
@@ -225,6 +233,10 @@ impl Daemon {
 
     fn connections(&self) -> RefMut<'_, http::Connections> {
         self.0.connections.borrow_mut()
+    }
+
+    fn subscriptions(&self) -> RefMut<'_, Subscriptions<lan::Place>> {
+        self.0.subscriptions.borrow_mut()
     }
 
     /// A place among the answers that wait, while there is one.
@@ -338,6 +350,7 @@ impl Daemon {
             self.0.deadline.set();
             self.0.leases.set();
             self.0.unsaved.set();
+            self.0.changed.set();
         }
     }
 

@@ -141,6 +141,7 @@ impl Daemon {
         }
         drop(state);
         self.update_lans();
+        self.0.changed.set();
     }
 
     /// Opens and closes LAN sockets as the LAN addresses are now.

@@ -134,6 +134,7 @@ pub(super) struct Status {
     internal: Vec<(String, IpAddr)>,
     mappings: usize,
     pinholes: usize,
+    subscriptions: usize,
     limits: Limits,
     epoch: u64,
     signal: &'static str,
@@ -205,6 +206,7 @@ impl Status {
                 .collect(),
             mappings: state.gateway.len(),
             pinholes: state.gateway.pinholes().count(),
+            subscriptions: daemon.subscriptions().len(),
             limits: state.gateway.policy().limits,
             epoch: system::uptime().saturating_sub(state.epoch_start),
             signal,
@@ -239,7 +241,7 @@ impl Status {
                 o.key("mappings").plain(self.limits.mappings);
                 o.key("mappings_per_host").plain(self.limits.mappings_per_host);
             });
-            o.key("subscriptions").plain(0);
+            o.key("subscriptions").plain(self.subscriptions);
             o.key("epoch").plain(self.epoch);
             o.key("firewall").object(|o| {
                 o.key("signal").string(self.signal);

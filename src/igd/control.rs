@@ -103,25 +103,38 @@ fn query<B: Backend + 'static>(
     let version = service.version(face);
     let mut call = Call { ctx, face, version, arguments };
     let name = call.text("varName");
+    let value = value(&mut call, service, name)?;
     let mut reply = Reply::new(target, ARGS);
-    if let Some(number) = wan_ip::count(&call, service, name) {
-        reply.number(number);
-        return Ok(reply.finish());
+    reply.text(&value);
+    Ok(reply.finish())
+}
+
+/// The value of a state variable that has one of its own.
+///
+/// # Errors
+/// `InvalidVar`, and what the action says that reads the variable.
+pub(super) fn value<B: Backend + 'static>(
+    call: &mut Call<'_, '_, B>,
+    service: Service,
+    name: &str,
+) -> Result<String, Code> {
+    if let Some(number) = wan_ip::count(call, service, name) {
+        return Ok(number.to_string());
     }
     // Any other variable is what an action without `in` arguments reads out.
-    for action in actions::<B>(service, version) {
+    for action in actions::<B>(service, call.version) {
         let argument = action.args.iter().find_map(|arg| match *arg {
             Arg::Out(argument, related) if related == name => Some(argument),
             _ => None,
         });
         let needs_nothing = action.args.iter().all(|arg| matches!(arg, Arg::Out(..)));
         if let (Some(argument), true) = (argument, needs_nothing) {
+            let target = Target { service: "", action: action.name };
             let mut read = Reply::new(target, action.args);
-            (action.run)(&mut call, &mut read)?;
+            (action.run)(call, &mut read)?;
             let read = Invocation::parse(&read.finish()).map_err(|_| Code::ActionFailed)?;
-            let value = read.arguments.iter().find(|(name, _)| name == argument);
-            reply.text(value.map_or("", |(_, value)| value));
-            return Ok(reply.finish());
+            let value = read.arguments.into_iter().find(|(name, _)| name == argument);
+            return Ok(value.map_or_else(String::new, |(_, value)| value));
         }
     }
     Err(Code::InvalidVar)

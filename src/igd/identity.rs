@@ -94,17 +94,22 @@ impl Identity {
         if face == Face::V2 {
             bytes[14] = !bytes[14];
         }
-        let mut out = String::from("uuid:");
-        for (at, byte) in bytes.into_iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                out.push('-');
-            }
-            for nibble in [byte >> 4, byte & 15] {
-                out.extend(char::from_digit(nibble.into(), 16));
-            }
-        }
-        out
+        uuid_text(bytes)
     }
+}
+
+/// `uuid:` and RFC 9562 text.
+pub(super) fn uuid_text(bytes: [u8; 16]) -> String {
+    let mut out = String::from("uuid:");
+    for (at, byte) in bytes.into_iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            out.push('-');
+        }
+        for nibble in [byte >> 4, byte & 15] {
+            out.extend(char::from_digit(nibble.into(), 16));
+        }
+    }
+    out
 }
 
 /// `text` without surrounding space, cut to `max` characters.

@@ -8,9 +8,11 @@ mod action;
 mod codes;
 mod control;
 mod description;
+pub mod events;
 mod identity;
 mod layer3_forwarding;
 mod scpd;
+pub mod subscriptions;
 pub mod tree;
 mod wan_common;
 mod wan_ip;
@@ -26,7 +28,8 @@ use crate::proto::{http, soap};
 use action::{Action, Variable};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-use tree::{Leaf, Place, Service};
+pub use tree::Service;
+use tree::{Leaf, Place};
 
 /// Longest `Accept-Language` tag echoed, in bytes.
 pub const LANGUAGE_MAX: usize = 35;
@@ -124,8 +127,8 @@ const fn allowed(place: Place) -> &'static str {
     match place {
         Place::Description(_) | Place::Service(_, _, Leaf::Scpd) => "GET, HEAD",
         Place::Service(_, _, Leaf::Control) => "POST, M-POST",
-        // Nobody can subscribe yet.
-        Place::Service(_, _, Leaf::Event) => "",
+        // Answered by [`events::respond`].
+        Place::Service(_, _, Leaf::Event) => "SUBSCRIBE, UNSUBSCRIBE",
     }
 }
 
