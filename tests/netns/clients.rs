@@ -6,7 +6,7 @@ use roxmltree::Document;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// SSDP's group and port.
@@ -23,6 +23,8 @@ const SEARCH_TIME: Duration = Duration::from_millis(700);
 pub struct Answer {
     /// Status code, or 0 when the connection was closed without an answer.
     pub status: u16,
+    /// Its head.
+    pub head: String,
     /// The rest.
     pub body: String,
 }
@@ -31,10 +33,13 @@ pub struct Answer {
 pub struct ControlPoint<'w> {
     world: &'w World,
     from: End,
+    /// Address and port of LOCATION.
+    server: SocketAddr,
     /// LOCATION.
     pub location: String,
     service_type: String,
     control_path: String,
+    event_path: String,
 }
 
 /// Arguments of AddPortMapping and AddAnyPortMapping with the usual values.
@@ -116,6 +121,30 @@ impl World {
         })
     }
 
+    /// Searches for one target by IPv6 multicast on `eth0`, from this source; each answer with its
+    /// sender.
+    pub fn search_v6(&self, from: End, group: Ipv6Addr, target: &str) -> Vec<(SocketAddr, String)> {
+        self.inside(from.host, || {
+            let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+            socket.bind_device(Some(b"eth0")).unwrap();
+            socket.bind(&SockAddr::from(from.source)).unwrap();
+            let socket = UdpSocket::from(socket);
+            let to = SocketAddrV6::new(group, 1900, 0, 0);
+            socket.send_to(msearch(target, "MX: 1\r\n").as_bytes(), to).unwrap();
+            let end = Instant::now() + SEARCH_TIME;
+            let (mut answers, mut buffer) = (Vec::new(), [0; 2048]);
+            while let Some(left) =
+                end.checked_duration_since(Instant::now()).filter(|d| !d.is_zero())
+            {
+                socket.set_read_timeout(Some(left)).unwrap();
+                if let Ok((length, sender)) = socket.recv_from(&mut buffer) {
+                    answers.push((sender, String::from_utf8_lossy(&buffer[..length]).into_owned()));
+                }
+            }
+            answers
+        })
+    }
+
     /// Searches for one target by multicast.
     pub fn search(&self, from: End, target: &str) -> Vec<String> {
         let answers = self.ask_udp(from, GROUP, &msearch(target, "MX: 1\r\n"));
@@ -124,9 +153,18 @@ impl World {
 
     /// Sends bytes to the router's HTTP port and reads until it closes.
     pub fn http(&self, from: End, request: &[u8]) -> Answer {
-        let to = SocketAddrV4::new(ROUTER, 5000);
+        self.http_at(from, SocketAddrV4::new(ROUTER, 5000).into(), request)
+    }
+
+    /// The same at another address of the router.
+    pub fn http_at(&self, from: End, to: SocketAddr, request: &[u8]) -> Answer {
         self.inside(from.host, || {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+            let socket =
+                Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).unwrap();
+            if matches!(from.source.ip(), IpAddr::V6(source) if source.segments()[0] == 0xfe80) {
+                // An address of the link means something on a device only.
+                socket.bind_device(Some(b"eth0")).unwrap();
+            }
             socket.bind(&SockAddr::from(from.source)).unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
             let mut bytes = Vec::new();
@@ -139,7 +177,7 @@ impl World {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
             let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-            Answer { status, body: body.to_string() }
+            Answer { status, head: head.to_string(), body: body.to_string() }
         })
     }
 
@@ -157,7 +195,17 @@ impl World {
         let answer = (0..3).flat_map(|_| self.search(from, target)).next();
         let location = answer.as_deref().map_or("", |answer| header(answer, "LOCATION"));
         assert!(!location.is_empty(), "no LOCATION for {target}: {answer:?}");
-        let description = self.get(from, location).body;
+        self.control_point_at(from, location, ":WANIPConnection:")
+    }
+
+    /// Takes the service whose type has these words from a description.
+    pub fn control_point_at(&self, from: End, location: &str, kind: &str) -> ControlPoint<'_> {
+        let rest = location.strip_prefix("http://").unwrap();
+        let (authority, path) = rest.split_at(rest.find('/').unwrap());
+        let server: SocketAddr = authority.parse().unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+        let description = self.http_at(from, server, request.as_bytes()).body;
         let tree = Document::parse(&description).unwrap();
         let text = |service: roxmltree::Node<'_, '_>, name: &str| {
             let child = service.children().find(|n| n.tag_name().name() == name);
@@ -166,11 +214,17 @@ impl World {
         let service = tree
             .descendants()
             .filter(|n| n.tag_name().name() == "service")
-            .find(|n| text(*n, "serviceType").contains(":WANIPConnection:"))
+            .find(|n| text(*n, "serviceType").contains(kind))
             .unwrap();
-        let (service_type, control_path) =
-            (text(service, "serviceType"), text(service, "controlURL"));
-        ControlPoint { world: self, from, location: location.into(), service_type, control_path }
+        ControlPoint {
+            world: self,
+            from,
+            server,
+            location: location.into(),
+            service_type: text(service, "serviceType"),
+            control_path: text(service, "controlURL"),
+            event_path: text(service, "eventSubURL"),
+        }
     }
 }
 
@@ -181,18 +235,33 @@ pub fn msearch(target: &str, more: &str) -> String {
     )
 }
 
-impl ControlPoint<'_> {
+impl<'w> ControlPoint<'w> {
+    /// Another service of the same description.
+    pub fn service(&self, kind: &str) -> ControlPoint<'w> {
+        self.world.control_point_at(self.from, &self.location, kind)
+    }
+
+    /// Sends a request about events to the service's event URL.
+    pub fn event_request(&self, method: &str, headers: &str) -> Answer {
+        let request = format!(
+            "{method} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n",
+            self.event_path, self.server
+        );
+        self.world.http_at(self.from, self.server, request.as_bytes())
+    }
+
     /// Sends one SOAP body to the control URL, unchanged.
     pub fn post(&self, action: &str, body: &str) -> Answer {
         let request = format!(
-            "POST {} HTTP/1.1\r\nHost: {ROUTER}:5000\r\nConnection: close\r\n\
+            "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
              Content-Type: text/xml; charset=\"utf-8\"\r\nSOAPACTION: \"{}#{action}\"\r\n\
              Content-Length: {}\r\n\r\n{body}",
             self.control_path,
+            self.server,
             self.service_type,
             body.len()
         );
-        self.world.http(self.from, request.as_bytes())
+        self.world.http_at(self.from, self.server, request.as_bytes())
     }
 
     /// Calls an action; its out arguments in order, or the UPnP error code.

@@ -158,7 +158,7 @@ fn the_owner_decides_what_the_undecided_see_and_nobody_else() {
     let world = World::new();
     let _daemon = world.start_with(&world.config("").replace("igdv1 '1'", "igdv1 '0'"));
     for (target, folder, count) in [
-        ("ssdp:all", "igd2", 10),
+        ("ssdp:all", "igd2", 11),
         ("upnp:rootdevice", "igd2", 1),
         (IGD1, "igd1", 1),
         (IGD2, "igd2", 1),
@@ -316,6 +316,6 @@ fn every_lan_is_served_at_its_own_address_and_none_maps_to_another() {
 
     // A LAN that goes takes its service with it, and leaves the other's alone.
     world.ip(Host::Router, "link del guest");
-    world.wait_for(|world| world.status()["internal"].as_array().unwrap().len() == 1);
+    world.wait_for(|world| !world.status()["internal"].to_string().contains("guest"));
     assert_eq!(world.search(FROM_ALICE, IGD1).len(), 1);
 }

@@ -14,11 +14,14 @@ mod world;
 
 mod control;
 mod discovery;
+mod events;
 mod faces;
 mod firewall;
+mod ipv6;
 mod lifecycle;
 mod limits;
 mod malformed;
 mod packets;
+mod pinholes;
 mod upnpc;
 mod wan;

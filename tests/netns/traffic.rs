@@ -1,10 +1,10 @@
 //! Real packets: servers that tell whom they saw, and streams of new flows.
 
-use crate::world::{Host, World, ALICE, BOB, OTHER_PEER, PEER};
+use crate::world::{Host, World, ALICE, ALICE6, BOB, BOB6, OTHER_PEER, OTHER_PEER6, PEER, PEER6};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -36,7 +36,21 @@ pub const FROM_PEER: End = End::v4(Host::Internet, PEER, 0);
 /// [`OTHER_PEER`].
 pub const FROM_OTHER_PEER: End = End::v4(Host::Internet, OTHER_PEER, 0);
 
+/// [`ALICE6`].
+pub const FROM_ALICE6: End = End::v6(Host::Alice, ALICE6);
+/// [`BOB6`].
+pub const FROM_BOB6: End = End::v6(Host::Bob, BOB6);
+/// [`PEER6`].
+pub const FROM_PEER6: End = End::v6(Host::Internet, PEER6);
+/// [`OTHER_PEER6`].
+pub const FROM_OTHER_PEER6: End = End::v6(Host::Internet, OTHER_PEER6);
+
 impl End {
+    /// An IPv6 endpoint of any port.
+    pub const fn v6(host: Host, address: Ipv6Addr) -> End {
+        End { host, source: SocketAddr::new(IpAddr::V6(address), 0) }
+    }
+
     /// An IPv4 endpoint.
     pub const fn v4(host: Host, address: Ipv4Addr, port: u16) -> End {
         End { host, source: SocketAddr::new(IpAddr::V4(address), port) }

@@ -3,7 +3,7 @@
 use rustix::thread::{move_into_link_name_space, LinkNameSpaceType};
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -23,6 +23,17 @@ pub const EXTERNAL: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 1);
 pub const PEER: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 2);
 /// Another one.
 pub const OTHER_PEER: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 3);
+
+/// The router's LAN address.
+pub const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
+/// [`ALICE`], by IPv6.
+pub const ALICE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10);
+/// [`BOB`], by IPv6.
+pub const BOB6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x20);
+/// [`PEER`], by IPv6.
+pub const PEER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 2);
+/// [`OTHER_PEER`], by IPv6.
+pub const OTHER_PEER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 3);
 
 /// What the firewall has at every moment but a restart.
 pub const FIREWALL: &str = include_str!("fw4.nft");
@@ -98,7 +109,7 @@ impl World {
             &format!(
                 "link add br-lan type bridge\n\
                  addr add {ROUTER}/24 dev br-lan\n\
-                 addr add 2001:db8:1::1/64 dev br-lan\n\
+                 addr add {ROUTER6}/64 dev br-lan\n\
                  link set br-lan up\n\
                  link add lan1 type veth peer name eth0 netns {}\n\
                  link add lan2 type veth peer name eth0 netns {}\n\
@@ -108,15 +119,15 @@ impl World {
                 world.name(Host::Bob)
             ),
         );
-        for (host, v4, v6) in [(Host::Alice, ALICE, "10"), (Host::Bob, BOB, "20")] {
+        for (host, v4, v6) in [(Host::Alice, ALICE, ALICE6), (Host::Bob, BOB, BOB6)] {
             world.ip(
                 host,
                 &format!(
                     "addr add {v4}/24 dev eth0\n\
-                     addr add 2001:db8:1::{v6}/64 dev eth0\n\
+                     addr add {v6}/64 dev eth0\n\
                      link set eth0 up\n\
                      route add default via {ROUTER}\n\
-                     route add default via 2001:db8:1::1"
+                     route add default via {ROUTER6}"
                 ),
             );
         }
@@ -141,7 +152,8 @@ impl World {
             &format!(
                 "addr add {PEER}/24 dev eth0\n\
                  addr add {OTHER_PEER}/24 dev eth0\n\
-                 addr add 2001:db8:ffff::2/64 dev eth0\n\
+                 addr add {PEER6}/64 dev eth0\n\
+                 addr add {OTHER_PEER6}/64 dev eth0\n\
                  link set eth0 up\n\
                  route add 192.168.0.0/16 via {EXTERNAL}\n\
                  route add default via 2001:db8:ffff::1"
