@@ -1,7 +1,8 @@
 #!/bin/bash
 # Shows the whole of Postern on one machine, as root: a LAN host, a router and a host of the
 # Internet in three network namespaces; a firewall that drops what it does not know; Debian's
-# `upnpc` opens ports and real packets go through them. One line a step, with what was seen.
+# `upnpc` opens ports and an IPv6 pinhole, real packets go through them, and a subscriber is told.
+# One line a step, with what was seen.
 set -eu
 cd "$(dirname "$0")/../.."
 export PATH=$PATH:/usr/sbin:/sbin:${HOME:-/root}/.cargo/bin
@@ -10,6 +11,7 @@ readonly LAN=postern-demo-$$-lan ROUTER=postern-demo-$$-router WAN=postern-demo-
 # Clients refuse documentation addresses, so this one only looks public; it exists nowhere but in
 # the namespaces.
 readonly HOST=192.168.1.10 EXTERNAL=11.22.33.1 PEER=11.22.33.2
+readonly HOST6=2001:db8:1::10 PEER6=2001:db8:2::2
 WORK=$(mktemp -d)
 readonly WORK
 processes=()
@@ -86,20 +88,28 @@ link add wan type veth peer name eth0 netns $WAN
 link set lan1 master br-lan up
 addr add 192.168.1.1/24 dev br-lan
 addr add $EXTERNAL/24 dev wan
+addr add 2001:db8:1::1/64 dev br-lan nodad
+addr add 2001:db8:2::1/64 dev wan nodad
 link set br-lan up
 link set wan up
 route add default via $PEER
+route add default via $PEER6
 END
 ip -n $LAN -batch - <<END
 addr add $HOST/24 dev eth0
+addr add $HOST6/64 dev eth0 nodad
 link set eth0 up
 route add default via 192.168.1.1
+route add default via 2001:db8:1::1
 END
 ip -n $WAN -batch - <<END
 addr add $PEER/24 dev eth0
+addr add $PEER6/64 dev eth0 nodad
 link set eth0 up
+route add default via 2001:db8:2::1
 END
 at $ROUTER sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward
+  echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
   for f in /proc/sys/net/bridge/bridge-nf-call-iptables; do [ ! -e $f ] || echo 0 >$f; done'
 ok "three namespaces: host $HOST - router 192.168.1.1 / $EXTERNAL - Internet host $PEER"
 
@@ -137,6 +147,14 @@ expect "before: TCP from the Internet is refused" "Connection refused" "$(from_i
 expect "before: UDP from the Internet is refused" "Connection refused" "$(from_internet_udp)"
 
 expect "upnpc discovers" "Found valid IGD" "$(at $LAN upnpc -s 2>&1)"
+start "$WORK/events" $LAN socat -u TCP-LISTEN:7002,fork,reuseaddr -
+subscribe() {
+  printf 'SUBSCRIBE /igd1/wanip/event HTTP/1.1\r\nHOST: 192.168.1.1:5000\r\n%s' \
+    $'CALLBACK: <http://192.168.1.10:7002/>\r\nNT: upnp:event\r\nConnection: close\r\n\r\n' |
+    at $LAN socat -t 3 - TCP:192.168.1.1:5000
+}
+sleep 0.2
+expect "a program subscribes to events" "SID: uuid:" "$(subscribe)"
 expect "upnpc maps TCP" "is redirected to" \
   "$(at $LAN upnpc -e 'demo web' -a $HOST 7000 17000 TCP 3600 2>&1)"
 expect "upnpc maps UDP" "is redirected to" \
@@ -145,6 +163,22 @@ expect "upnpc maps UDP" "is redirected to" \
 expect "TCP from the Internet arrives, source kept" "LAN program sees $PEER" "$(from_internet_tcp)"
 expect "UDP from the Internet arrives, source kept" "LAN program sees $PEER" "$(from_internet_udp)"
 expect "upnpc lists TCP" "17000->$HOST:7000" "$(at $LAN upnpc -l 2>&1)"
+
+was_told() {
+  grep -q "<PortMappingNumberOfEntries>$1<" "$WORK/events"
+}
+wait_for was_told 2 || fail "no event tells of two mappings: $(cat "$WORK/events")"
+ok "the subscriber was told: $(grep -o '<PortMappingNumberOfEntries>[0-9]*' "$WORK/events" | tail -n 1)"
+
+start /dev/null $LAN socat TCP6-LISTEN:7003,fork,reuseaddr SYSTEM:"$who"
+sleep 0.2
+from_internet_v6() {
+  at $WAN socat -T 2 - "TCP:[$HOST6]:7003,connect-timeout=2" </dev/null 2>&1 | sed 's/.* [EW] //'
+}
+expect "before: TCP by IPv6 is dropped" "onnection" "$(from_internet_v6)"
+expect "upnpc opens an IPv6 pinhole" "Pinhole ID" \
+  "$(at $LAN upnpc -A '' 0 $HOST6 7003 TCP 3600 2>&1 | sed 's/.*AddPinhole/AddPinhole/')"
+expect "TCP by IPv6 arrives" "LAN program sees" "$(from_internet_v6)"
 
 list=$(postern list)
 expect "postern list" "17000" "$list"

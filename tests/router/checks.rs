@@ -1,8 +1,10 @@
 //! The story: what an owner expects of a gateway, in the order in which a day brings it.
 
+mod events;
 mod leases;
 mod life;
 mod mapping;
+mod pinholes;
 
 use crate::announcements::Announcements;
 use crate::control_point::Ask;
@@ -99,10 +101,14 @@ impl<'h> Story<'h> {
         self.is_small_when_idle(&daemon)?;
         let signal = self.firewall_drops_what_has_no_signal(&daemon)?;
         let gateway = self.is_discovered()?;
+        self.is_discovered_over_ipv6()?;
         self.maps_ports(&gateway)?;
+        self.tells_what_changes(&gateway)?;
+        let pinholes = self.opens_pinholes(&gateway)?;
         self.refreshes_a_lease(&gateway)?;
         self.kernel_ends_a_lease_by_itself(&daemon, &gateway)?;
         let (daemon, started) = self.survives_a_crash(daemon, &gateway)?;
+        self.keeps_pinholes(&pinholes)?;
         self.ends_a_lease_by_its_own_clock(&gateway)?;
         self.holds_many_mappings(&daemon, &gateway)?;
         self.announces_itself_again(started)?;

@@ -3,11 +3,11 @@
 use crate::announcements::header;
 use crate::outcome::{ensure, same, Because, Outcome, PATIENCE};
 use crate::traffic::{comes, next};
-use crate::world::{World, HOST};
+use crate::world::{World, ETH0, HOST};
 use postern::proto::ssdp;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// How often a search is sent at most: it may be lost.
@@ -22,6 +22,7 @@ pub struct ControlPoint<'w> {
     pub location: String,
     service: String,
     path: String,
+    event_path: String,
 }
 
 /// A mapping as GetSpecificPortMappingEntry tells it.
@@ -51,18 +52,58 @@ impl<'w> ControlPoint<'w> {
     /// WANIPConnection of the same version.
     pub fn find(world: &'w World, version: u8) -> Outcome<ControlPoint<'w>> {
         let device = format!("urn:schemas-upnp-org:device:InternetGatewayDevice:{version}");
-        let service = format!("urn:schemas-upnp-org:service:WANIPConnection:{version}");
-        let location = search(world, &device)?;
+        let group = SocketAddr::from((ssdp::GROUP_V4, ssdp::PORT));
+        let location = search(world, HOST.into(), group, ssdp::HOST_V4, &device)?;
+        ControlPoint::at(world, location, &format!("WANIPConnection:{version}"))
+    }
+
+    /// Searches for an InternetGatewayDevice:2 over IPv6, in the scope of the link.
+    pub fn find_v6(world: &'w World) -> Outcome<ControlPoint<'w>> {
+        let device = "urn:schemas-upnp-org:device:InternetGatewayDevice:2";
+        let group = SocketAddrV6::new(ssdp::GROUP_V6_LINK, ssdp::PORT, 0, ETH0.index).into();
+        let any = Ipv6Addr::UNSPECIFIED.into();
+        let location = search(world, any, group, ssdp::HOST_V6_LINK, device)?;
+        ControlPoint::at(world, location, "WANIPConnection:2")
+    }
+
+    /// Another service of the same description.
+    pub fn service_of<'o>(&self, world: &'o World, service: &str) -> Outcome<ControlPoint<'o>> {
+        ControlPoint::at(world, self.location.clone(), service)
+    }
+
+    /// Takes a service from a description.
+    fn at(world: &'w World, location: String, service: &str) -> Outcome<ControlPoint<'w>> {
         let path = location.splitn(4, '/').nth(3).unwrap_or_default();
-        let mut found =
-            ControlPoint { world, location: location.clone(), service, path: String::new() };
-        let description = found.http(&format!("GET /{path}"), "", "")?;
-        same(format!("GET {location}: the status"), description.0, 200)?;
-        let missing = || format!("{location} describes no {} with a control URL", found.service);
+        let get = format!("GET /{path}");
+        let service = format!("urn:schemas-upnp-org:service:{service}");
+        let (path, event_path) = (String::new(), String::new());
+        let found = ControlPoint { world, location, service, path, event_path };
+        let description = found.http(&get, "", "")?;
+        same(format!("{get}: the status"), description.0, 200)?;
         let after = description.1.split(&format!(">{}<", found.service)[..]).nth(1);
-        let url = after.and_then(|text| between(text, "<controlURL>", "</controlURL>"));
-        found.path = url.ok_or_else(missing)?.to_owned();
-        Ok(found)
+        let url = |name| {
+            let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+            let url = after.and_then(|text| between(text, &start, &end)).map(str::to_owned);
+            url.ok_or_else(|| format!("{get} describes no {name} of {}", found.service))
+        };
+        let (path, event_path) = (url("controlURL")?, url("eventSubURL")?);
+        Ok(ControlPoint { path, event_path, ..found })
+    }
+
+    /// SUBSCRIBE; the SID.
+    pub fn subscribe(&self, callback: &str) -> Outcome<String> {
+        let headers =
+            format!("CALLBACK: <{callback}>\r\nNT: upnp:event\r\nTIMEOUT: Second-1800\r\n");
+        let what = format!("SUBSCRIBE {}", self.event_path);
+        let (head, _) = self.answer(&what, &headers, "")?;
+        same("SUBSCRIBE: the status", status(&head)?, 200)?;
+        header(&head, "SID").map(str::to_owned).ok_or_else(|| format!("no SID: {head}"))
+    }
+
+    /// UNSUBSCRIBE; the status.
+    pub fn unsubscribe(&self, sid: &str) -> Outcome<u16> {
+        let headers = format!("SID: {sid}\r\n");
+        Ok(self.http(&format!("UNSUBSCRIBE {}", self.event_path), &headers, "")?.0)
     }
 
     /// Calls an action; the values of its out arguments in order.
@@ -178,6 +219,12 @@ impl<'w> ControlPoint<'w> {
 
     /// One request on a connection of its own: the status and the body of the answer.
     fn http(&self, what: &str, headers: &str, body: &str) -> Outcome<(u16, String)> {
+        let (head, body) = self.answer(what, headers, body)?;
+        Ok((status(&head)?, body))
+    }
+
+    /// The same: head and body of the answer.
+    fn answer(&self, what: &str, headers: &str, body: &str) -> Outcome<(String, String)> {
         let server = self.location.split('/').nth(2).unwrap_or_default();
         let address: SocketAddr = server.parse().because(&self.location)?;
         let mut stream = self
@@ -200,20 +247,31 @@ impl<'w> ControlPoint<'w> {
         }
         let answer = String::from_utf8(answer).because(server)?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without end of head")?;
-        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-        Ok((status.ok_or("an answer without status")?, body.to_owned()))
+        Ok((head.to_owned(), body.to_owned()))
     }
 }
 
-/// Searches by multicast; the LOCATION that comes back.
-fn search(world: &World, target: &str) -> Outcome<String> {
-    let socket = world.lan.inside(|| UdpSocket::bind((HOST, 0)).because("a socket for SSDP"))?;
+/// The status in an answer's head.
+fn status(head: &str) -> Outcome<u16> {
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    status.ok_or_else(|| "an answer without status".into())
+}
+
+/// Searches by multicast from an address; the LOCATION that comes back.
+fn search(
+    world: &World,
+    from: IpAddr,
+    group: SocketAddr,
+    host: &str,
+    target: &str,
+) -> Outcome<String> {
+    let socket =
+        world.lan.inside(move || UdpSocket::bind((from, 0)).because("a socket for SSDP"))?;
     let request = format!(
-        "M-SEARCH * HTTP/1.1\r\nHOST: {}\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {target}\r\n\r\n",
-        ssdp::HOST_V4
+        "M-SEARCH * HTTP/1.1\r\nHOST: {host}\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {target}\r\n\r\n",
     );
     for _ in 0..SEARCHES {
-        socket.send_to(request.as_bytes(), (ssdp::GROUP_V4, ssdp::PORT)).because("SSDP")?;
+        socket.send_to(request.as_bytes(), group).because("SSDP")?;
         if let Some((answer, _)) = next(&socket, ANSWER_TIME)? {
             same("the answer to a search", header(&answer, "ST").unwrap_or_default(), target)?;
             return header(&answer, "LOCATION")

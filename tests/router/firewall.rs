@@ -8,6 +8,7 @@
 //!         type filter hook input priority filter; policy drop;
 //!         ct state established,related accept
 //!         iif "lan" accept
+//!         meta l4proto ipv6-icmp accept      # neighbours ask for each other by it
 //!     }
 //!     chain forward {
 //!         type filter hook forward priority filter; policy drop;
@@ -35,6 +36,8 @@ const REGISTER: u32 = 8;
 const CT_STATE: u32 = 0;
 const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
 const META_IIF: u32 = 4;
+const META_L4PROTO: u32 = 16;
+const ICMPV6: u8 = 58;
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
 
@@ -51,7 +54,8 @@ pub fn load(signal: Signal) -> Outcome {
         drops_by_default(&mut writer, chain);
         accept(&mut writer, chain, |w| has_one_of(w, CT_STATE, &state));
     }
-    accept(&mut writer, INPUT, comes_from_lan);
+    accept(&mut writer, INPUT, |w| is(w, META_IIF, &LAN.index.to_ne_bytes()));
+    accept(&mut writer, INPUT, |w| is(w, META_L4PROTO, &[ICMPV6]));
     accept(&mut writer, FORWARD, |w| has_one_of(w, signal.field(), &signal.bits()));
     writer.add_flags(ACK);
     nfnl::end(&mut writer);
@@ -109,12 +113,13 @@ fn has_one_of(writer: &mut Writer, field: u32, bits: &[u8]) {
     compare(writer, NOT_EQUAL, &zero);
 }
 
-fn comes_from_lan(writer: &mut Writer) {
+/// The packet has this value in a field (`NFT_META_*`).
+fn is(writer: &mut Writer, field: u32, value: &[u8]) {
     expression(writer, "meta", |w| {
         w.be32(1, REGISTER);
-        w.be32(2, META_IIF);
+        w.be32(2, field);
     });
-    compare(writer, EQUAL, &LAN.index.to_ne_bytes());
+    compare(writer, EQUAL, value);
 }
 
 fn compare(writer: &mut Writer, how: u32, value: &[u8]) {

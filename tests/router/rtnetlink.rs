@@ -5,7 +5,7 @@ use postern::netlink::socket::Socket;
 use postern::netlink::wire::Writer;
 use postern::netlink::wire::{ACK, CREATE, EXCLUSIVE, REQUEST};
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
 /// The loopback device of every namespace.
@@ -32,6 +32,9 @@ const BY_ADMINISTRATOR: u8 = 4;
 const UNICAST: u8 = 1;
 
 const IPV4: u8 = 2;
+const IPV6: u8 = 10;
+/// The address is usable at once: nobody is asked whether it has it.
+const NO_DUPLICATE_DETECTION: u8 = 2;
 /// What makes something that must not be there yet.
 const MAKE: u16 = CREATE | EXCLUSIVE;
 
@@ -82,23 +85,30 @@ impl Rtnetlink {
         self.request(&what, NEW_LINK, 0, |w| w.raw(&link(index, FLAG_UP)))
     }
 
-    /// Gives a device an address in a network of 24 bits.
-    pub fn address(&mut self, index: u32, address: Ipv4Addr) -> Outcome {
+    /// Gives a device an address in a network of 24 bits, or of 64 for IPv6.
+    pub fn address(&mut self, index: u32, address: impl Into<IpAddr>) -> Outcome {
+        let address = address.into();
         let what = format!("giving device {index} the address {address}");
+        let (family, prefix_len, flags) = match address {
+            IpAddr::V4(_) => (IPV4, 24, 0),
+            IpAddr::V6(_) => (IPV6, 64, NO_DUPLICATE_DETECTION),
+        };
         self.request(&what, NEW_ADDRESS, MAKE, |w| {
             let [a, b, c, d] = index.to_ne_bytes();
-            w.raw(&[IPV4, 24, 0, 0, a, b, c, d]);
-            w.bytes(ADDRESS_LOCAL, &address.octets());
-            w.bytes(ADDRESS_ADDRESS, &address.octets());
+            w.raw(&[family, prefix_len, flags, 0, a, b, c, d]);
+            w.bytes(ADDRESS_LOCAL, &octets(address));
+            w.bytes(ADDRESS_ADDRESS, &octets(address));
         })
     }
 
     /// Sends to a gateway what goes anywhere else.
-    pub fn default_route(&mut self, gateway: Ipv4Addr) -> Outcome {
+    pub fn default_route(&mut self, gateway: impl Into<IpAddr>) -> Outcome {
+        let gateway = gateway.into();
         let what = format!("making the default route by {gateway}");
+        let family = if gateway.is_ipv4() { IPV4 } else { IPV6 };
         self.request(&what, NEW_ROUTE, MAKE, |w| {
-            w.raw(&[IPV4, 0, 0, 0, TABLE_MAIN, BY_ADMINISTRATOR, 0, UNICAST, 0, 0, 0, 0]);
-            w.bytes(ROUTE_GATEWAY, &gateway.octets());
+            w.raw(&[family, 0, 0, 0, TABLE_MAIN, BY_ADMINISTRATOR, 0, UNICAST, 0, 0, 0, 0]);
+            w.bytes(ROUTE_GATEWAY, &octets(gateway));
         })
     }
 
@@ -112,6 +122,13 @@ impl Rtnetlink {
         self.writer.message(kind, REQUEST | ACK | flags);
         fill(&mut self.writer);
         self.socket.ask(&self.writer.finish(), &mut |_| {}).because(what).map(drop)
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::outcome::{ensure, same, Outcome, PATIENCE};
 use crate::traffic::PORT;
 use crate::world::{EXTERNAL, HOST};
 use postern::netfilter::ruleset::{Signal, MARK_DEFAULT};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 /// External port that is never mapped.
@@ -22,7 +22,7 @@ impl Story<'_> {
             "ct-mark" => Signal::CtMark(MARK_DEFAULT),
             other => return Err(format!("an unknown signal: {other}")),
         };
-        let host = SocketAddrV4::new(HOST, PORT);
+        let host = SocketAddr::from((HOST, PORT));
         self.program.is_reached_at(&self.world, host)?;
         self.world.router.inside(move || firewall::load(signal))?;
         self.program.is_not_reached_at(&self.world, host)?;
