@@ -48,6 +48,11 @@ impl Protocol {
             Protocol::Udp => "UDP",
         }
     }
+
+    /// The protocol of this name, in any case.
+    pub fn from_name(name: &str) -> Option<Protocol> {
+        Protocol::ALL.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
+    }
 }
 
 impl fmt::Display for Protocol {
@@ -275,10 +280,11 @@ mod tests {
     fn names_and_numbers_come_back() {
         for p in Protocol::ALL {
             assert_eq!(Protocol::from_number(p.number()), Some(p));
+            assert_eq!(Protocol::from_name(&p.name().to_lowercase()), Some(p));
         }
         for o in Origin::ALL {
             assert_eq!(Origin::from_name(o.name()), Some(o));
         }
-        assert_eq!(Protocol::from_number(47), None);
+        assert_eq!((Protocol::from_number(47), Protocol::from_name("GRE")), (None, None));
     }
 }

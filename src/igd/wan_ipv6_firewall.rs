@@ -174,12 +174,22 @@ fn hole<B: Backend>(call: &Call<'_, '_, B>) -> Result<Hole, Code> {
         text => address(text)?,
     };
     let internal_port = call.ui2("InternalPort")?;
-    let protocol = match call.ui2("Protocol")? {
-        ANY_PROTOCOL => return Err(Code::ProtocolWildcard),
-        number => u8::try_from(number).ok().and_then(Protocol::from_number),
-    };
-    let protocol = protocol.ok_or(Code::ProtocolNotSupported)?;
+    let protocol = protocol(call)?;
     Ok(Hole { internal, internal_port, protocol, remote, remote_port })
+}
+
+/// The number of a protocol, or its name, which `upnpc -G` sends.
+fn protocol<B: Backend>(call: &Call<'_, '_, B>) -> Result<Protocol, Code> {
+    if let Some(named) = Protocol::from_name(call.text("Protocol")) {
+        return Ok(named);
+    }
+    match call.ui2("Protocol")? {
+        ANY_PROTOCOL => Err(Code::ProtocolWildcard),
+        number => u8::try_from(number)
+            .ok()
+            .and_then(Protocol::from_number)
+            .ok_or(Code::ProtocolNotSupported),
+    }
 }
 
 /// An IPv6 address, as it is or in the brackets of a URL.

@@ -104,7 +104,7 @@ fn every_bad_argument_has_its_code_156_159_160() {
         ("Protocol", "0", "705"),
         ("Protocol", "58", "705"),
         ("Protocol", "262", "705"),
-        ("Protocol", "UDP", "402"),
+        ("Protocol", "SCTP", "402"),
     ] {
         assert_eq!(world.add(&[(name, value)]), code, "{name} {value}");
     }
@@ -199,6 +199,8 @@ fn the_time_of_outbound_connections_is_the_kernels_165() {
         ask(&mut world, &[("Protocol", "6"), ("InternalPort", "0")]),
         "200 OutboundPinholeTimeout=7440"
     );
+    // As `upnpc -G` names it.
+    assert_eq!(ask(&mut world, &[("Protocol", "TCP")]), "200 OutboundPinholeTimeout=7440");
     assert_eq!(ask(&mut world, &[("Protocol", "65535")]), "707");
     assert_eq!(ask(&mut world, &[("Protocol", "1")]), "705");
     assert_eq!(ask(&mut world, &[("InternalClient", "x")]), "402");

@@ -162,9 +162,7 @@ pub(super) fn asker<'m, B: Backend>(
 
 /// `NewProtocol`, in any case.
 pub(super) fn protocol<B: Backend>(call: &Call<'_, '_, B>) -> Result<Protocol, Code> {
-    let text = call.text("NewProtocol");
-    let known = Protocol::ALL.into_iter().find(|p| p.name().eq_ignore_ascii_case(text));
-    known.ok_or(match call.version {
+    Protocol::from_name(call.text("NewProtocol")).ok_or(match call.version {
         Face::V1 => Code::InvalidArgs,
         Face::V2 => Code::OutOfRange,
     })
