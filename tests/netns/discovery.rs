@@ -63,11 +63,17 @@ fn said(messages: &[String], target: &str) -> BTreeSet<Said> {
 struct Listener(JoinHandle<Vec<String>>);
 
 fn listen(world: &World, time: Duration) -> Listener {
+    listen_at(world, BOB, time)
+}
+
+/// Hears what is announced on the device of this address of Bob's alone.
+fn listen_at(world: &World, address: Ipv4Addr, time: Duration) -> Listener {
     let mut socket = world.inside(Host::Bob, || {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
         socket.set_reuse_address(true).unwrap();
+        socket.set_multicast_all_v4(false).unwrap();
         socket.bind(&SockAddr::from(GROUP)).unwrap();
-        socket.join_multicast_v4(GROUP.ip(), &BOB).unwrap();
+        socket.join_multicast_v4(GROUP.ip(), &address).unwrap();
         socket
     });
     Listener(thread::spawn(move || {
@@ -273,11 +279,11 @@ fn a_new_address_and_a_new_description_are_announced_under_a_new_boot_id() {
     assert_eq!(header(&answer, BOOT), (new + 1).to_string());
 }
 
-#[test]
-fn every_lan_is_served_at_its_own_address_and_none_maps_to_another() {
-    // Conformance 14, 133, 256, 300.
-    const GUEST: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 20);
-    let world = World::new();
+/// Bob's address on the guest LAN.
+const GUEST: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 20);
+
+/// Builds a second LAN, `guest`, with the router at 192.168.2.1 and Bob at [`GUEST`].
+fn plug_guest(world: &World) {
     world.ip(
         Host::Router,
         &format!(
@@ -289,6 +295,55 @@ fn every_lan_is_served_at_its_own_address_and_none_maps_to_another() {
     );
     world.ip(Host::Bob, &format!("addr add {GUEST}/24 dev eth1\nlink set eth1 up"));
     world.nft("insert rule inet fw4 input iifname guest accept");
+}
+
+#[test]
+fn a_lan_comes_is_renumbered_and_goes_while_the_others_stay_20_21_300() {
+    let world = World::new();
+    let daemon = world.start_with(&world.config("\tlist internal_device 'guest'"));
+    let guest = End::v4(Host::Bob, GUEST, 0);
+    let internal = |world: &World, address: &str| {
+        world.status()["internal"].to_string().contains(&format!("{address}\""))
+    };
+    let located = |from: End| -> Vec<String> {
+        let answers = world.search(from, IGD1);
+        answers.iter().map(|answer| header(answer, "LOCATION").to_string()).collect()
+    };
+    let at = |address: &str| vec![format!("http://{address}:5000/igd1/desc.xml")];
+    assert_eq!(located(FROM_ALICE), at("192.168.1.1"), "a LAN that is not there hinders nothing");
+    plug_guest(&world);
+    world.wait_for(|world| internal(world, "192.168.2.1"));
+    assert_eq!(located(guest), at("192.168.2.1"));
+
+    // Renumbered: the old address is silent, the new one is found and served.
+    let guest2 = End::v4(Host::Bob, Ipv4Addr::new(192, 168, 3, 20), 0);
+    world.ip(Host::Bob, "addr add 192.168.3.20/24 dev eth1");
+    let hearing = listen_at(&world, GUEST, Duration::from_millis(1500));
+    world.ip(Host::Router, "addr del 192.168.2.1/24 dev guest\naddr add 192.168.3.1/24 dev guest");
+    let heard = hearing.heard();
+    let alive = heard.iter().filter(|m| header(m, "NTS") == "ssdp:alive");
+    let told: BTreeSet<_> = alive.map(|m| header(m, "LOCATION").to_string()).collect();
+    assert_eq!(told, BTreeSet::from([at("192.168.3.1").swap_remove(0)]));
+    assert_eq!(located(guest2), at("192.168.3.1"));
+    assert_eq!(located(guest), [""; 0]);
+    assert_eq!(world.get(FROM_ALICE, "/igd1/desc.xml").status, 200);
+
+    // Taken out of the configuration: it says so there, and nothing to the others.
+    let hearing = [GUEST, BOB].map(|at| listen_at(&world, at, Duration::from_millis(800)));
+    world.configure(&world.config(""));
+    daemon.signal(Signal::HUP);
+    let [guests, others] = hearing.map(Listener::heard);
+    assert!(!guests.is_empty() && guests.iter().all(|m| header(m, "NTS") == "ssdp:byebye"));
+    assert_eq!(others, [""; 0]);
+    assert_eq!(located(guest2), [""; 0]);
+    assert_eq!(located(FROM_ALICE), at("192.168.1.1"));
+}
+
+#[test]
+fn every_lan_is_served_at_its_own_address_and_none_maps_to_another() {
+    // Conformance 14, 133, 256, 300.
+    let world = World::new();
+    plug_guest(&world);
     let _daemon = world.start_with(&world.config("\tlist internal_device 'guest'"));
     let _server = world.tcp_server(Host::Bob, (GUEST, 7000));
     let guest = End::v4(Host::Bob, GUEST, 0);

@@ -306,7 +306,7 @@ fn a_slow_subscriber_keeps_nobody_waiting_and_hears_the_last_83_265() {
     times.sort_unstable();
     let (median, slow) = (times[times.len() / 2], times[times.len() - 3]);
     println!("200 adds beside a silent subscriber: median {median:?}, 99 % in {slow:?}");
-    assert!(slow < Duration::from_millis(50), "{slow:?}");
+    assert!(slow < Duration::from_millis(10), "{slow:?}");
     // It answers at last: the next event has the newest values.
     held.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
     drop(held);
