@@ -207,7 +207,8 @@ impl Connection {
         response.write(&mut out, super::SERVER, &date(), head_only || apart, close);
         let until = Instant::now() + ANSWER_TIME;
         let written = self.write(&out, until).await;
-        if request.method == http::Method::Subscribe && response.status == 200 {
+        let renewal = request.header("sid").is_some();
+        if request.method == http::Method::Subscribe && response.status == 200 && !renewal {
             // The first event follows the answer (UDA 1.1 §4.1.2).
             let sid = response.headers.iter().find(|(name, _)| *name == "SID");
             sid.into_iter().for_each(|(_, sid)| self.daemon.subscribed(sid, written.is_ok()));

@@ -292,27 +292,38 @@ fn a_slow_subscriber_keeps_nobody_waiting_and_hears_the_last_83_265() {
     world.firewall_stop();
     let _daemon = world.start();
     let control = world.control_point(FROM_ALICE, IGD2);
-    let ear = Ear::open(&world, FROM_ALICE);
-    control.subscribe(&ear);
-    let mut held = ear.comes(PATIENCE).unwrap();
     let bobs = world.control_point(FROM_BOB, IGD2);
-    let mut times: Vec<Duration> = (0..ADDS)
-        .map(|i| {
-            let asked = Instant::now();
-            bobs.add(&crate::clients::bob_asks("UDP", 20_000 + i, 7000)).unwrap();
-            asked.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    let (median, slow) = (times[times.len() / 2], times[times.len() - 3]);
-    println!("200 adds beside a silent subscriber: median {median:?}, 99 % in {slow:?}");
-    assert!(slow < Duration::from_millis(10), "{slow:?}");
+    // The middle one and the 99 % of so many adds.
+    let adds = |from: u16| {
+        let mut times: Vec<Duration> = (from..from + ADDS)
+            .map(|port| {
+                let asked = Instant::now();
+                bobs.add(&crate::clients::bob_asks("UDP", port, 7000)).unwrap();
+                asked.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        (times[times.len() / 2], times[times.len() - 3])
+    };
+    let alone = adds(10_000);
+    let ear = Ear::open(&world, FROM_ALICE);
+    let sid = control.subscribe(&ear);
+    let mut held = ear.comes(PATIENCE).unwrap();
+    let beside = adds(20_000);
+    println!("200 adds alone: {alone:?}; beside a silent subscriber: {beside:?}");
+    let limit = Duration::from_millis(10);
+    assert!(beside.0 < limit, "{beside:?}");
+    // A machine busy with something else makes single ones slow, with and without a subscriber.
+    assert!(beside.1 < limit.max(alone.1 * 3), "{alone:?}, {beside:?}");
+    // Another term is none of the event's business: one is under way at a time.
+    assert_eq!(control.event_request("SUBSCRIBE", &format!("SID: {sid}\r\n")).status, 200);
+    assert!(ear.comes(SILENCE).is_none());
     // It answers at last: the next event has the newest values.
     held.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
     drop(held);
     let last = ear.hear();
     assert_eq!(header(&last, "SEQ"), "1");
-    assert_eq!(values(&last), ["PortMappingNumberOfEntries=200", "SystemUpdateID=200"]);
+    assert_eq!(values(&last), ["PortMappingNumberOfEntries=400", "SystemUpdateID=400"]);
     assert!(ear.comes(SILENCE).is_none());
 }
 
