@@ -3,10 +3,11 @@
 
 use crate::clients::{ask, bob_asks, msearch, IGD2};
 use crate::malformed::{control, with_length};
+use crate::pinholes::{FIREWALL, UDP};
 use crate::traffic::{FROM_ALICE, FROM_BOB};
 use crate::world::{Host, World, ALICE, ROUTER};
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,10 @@ const CEILING: u64 = 28 << 10;
 const FULL: u16 = 8192;
 /// Connections of one host.
 const CONNECTIONS: usize = 40;
+/// Pinholes to one address.
+const PINHOLES_PER_ADDRESS: u16 = 256;
+/// Subscriptions of one host.
+const SUBSCRIPTIONS_PER_HOST: usize = 16;
 
 /// One answered request on a connection that stays open.
 fn exchange(stream: &mut TcpStream, request: &str) -> String {
@@ -66,7 +71,7 @@ fn fill(world: &World, host: Host, client: &str, from: u16) -> (u16, String) {
 
 #[test]
 fn everything_filled_at_once_stays_below_the_ceiling() {
-    // Conformance 127, 262, 263, 266.
+    // Conformance 127, 159, 262, 263, 265, 266.
     let world = World::new();
     world.firewall_stop();
     let daemon = world.start_with(&world.config("").replace("'igdv1' '1'", "'igdv1' '0'"));
@@ -78,6 +83,19 @@ fn everything_filled_at_once_stays_below_the_ceiling() {
     let control = world.control_point(FROM_ALICE, IGD2);
     assert_eq!(control.add(&ask("TCP", 10_000, 10_000)), Ok(()));
     assert_eq!(world.control_point(FROM_BOB, IGD2).add(&bob_asks("UDP", 9000, 9000)), Err(728));
+
+    let firewall = control.service(FIREWALL);
+    for port in 0..PINHOLES_PER_ADDRESS {
+        firewall.pinhole(("", 0), 10_000 + port, UDP, 3600).unwrap();
+    }
+    assert_eq!(firewall.pinhole(("", 0), 9000, UDP, 3600), Err(701));
+    // Each is told at once, and never answers.
+    let ear = world.inside(Host::Alice, || TcpListener::bind((ALICE, 9)).unwrap());
+    let callback = "CALLBACK: <http://192.168.1.10:9/>\r\nNT: upnp:event\r\n";
+    for _ in 0..SUBSCRIPTIONS_PER_HOST {
+        assert_eq!(control.event_request("SUBSCRIBE", callback).status, 200);
+    }
+    assert_eq!(control.event_request("SUBSCRIBE", callback).status, 503);
 
     let list = soap(
         "GetListOfPortMappings",
@@ -103,7 +121,7 @@ fn everything_filled_at_once_stays_below_the_ceiling() {
     let peak = daemon.peak();
     println!("at most {peak} KiB");
     assert!(peak < CEILING, "{peak} KiB");
-    drop(busy);
+    drop((busy, ear));
 }
 
 #[test]

@@ -8,9 +8,11 @@ use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-const FIREWALL: &str = ":WANIPv6FirewallControl:";
+/// In the type of the service of pinholes.
+pub const FIREWALL: &str = ":WANIPv6FirewallControl:";
 const TCP: &str = "6";
-const UDP: &str = "17";
+/// UDP's number.
+pub const UDP: &str = "17";
 
 /// Alice's control point for pinholes, over IPv4: her IPv6 address is hers by her neighbour entry.
 fn alice(world: &World) -> ControlPoint<'_> {
@@ -28,7 +30,9 @@ fn to(port: u16) -> SocketAddrV6 {
 }
 
 impl ControlPoint<'_> {
-    fn pinhole(
+    /// AddPinhole to Alice: remote host and port, internal port, protocol number, seconds. Its
+    /// UniqueID.
+    pub fn pinhole(
         &self,
         (remote, remote_port): (&str, u16),
         port: u16,
