@@ -37,6 +37,7 @@ test: setup ## everything: check, integration, namespaces, router builds, an emu
 	@$(MAKE) --no-print-directory lint
 	$(CARGO) test --locked
 	$(CARGO) run --locked --quiet -- check uci/upnpd
+	tests/demo/run.sh
 	cross/feed.sh
 	cross/size.sh check
 	cross/test.sh
