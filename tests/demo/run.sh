@@ -141,7 +141,8 @@ from_internet_tcp() {
   at $WAN socat -T 2 - "TCP:$EXTERNAL:17000,connect-timeout=2" </dev/null 2>&1 | sed 's/.* [EW] //'
 }
 from_internet_udp() {
-  echo hello | at $WAN socat -T 2 - "UDP:$EXTERNAL:17001" 2>&1 | sed 's/.* [EW] //'
+  # It would wait for half a second only once its own input has ended.
+  echo hello | at $WAN socat -t 3 -T 3 - "UDP:$EXTERNAL:17001" 2>&1 | sed 's/.* [EW] //'
 }
 expect "before: TCP from the Internet is refused" "Connection refused" "$(from_internet_tcp)"
 expect "before: UDP from the Internet is refused" "Connection refused" "$(from_internet_udp)"
