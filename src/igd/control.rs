@@ -66,15 +66,22 @@ fn invoke<B: Backend + 'static>(
         return query(ctx, face, service, target, arguments);
     }
     let asked = service.asked(face, target.service).ok_or(Code::InvalidAction)?;
+    let named = |action: &&Action<B>| action.name == target.action;
     // Clients that take the first gateway they find use the newer actions under the older name,
     // `upnpc -n` for one, without a look at what the description lists: those follow the rules of
     // the version that has them.
-    let (version, action) = Face::ALL
+    let own = Face::ALL
         .into_iter()
         .filter(|version| *version >= asked)
-        .flat_map(|version| actions::<B>(service, version).map(move |action| (version, action)))
-        .find(|(_, action)| action.name == target.action)
-        .ok_or(Code::InvalidAction)?;
+        .find_map(|version| Some((version, actions::<B>(service, version).find(named)?)));
+    // js-libp2p sends what is for the firewall to the connection beside it.
+    let firewall = Service::WanIpv6Firewall;
+    let beside = || {
+        let has_it = service == Service::WanIp && firewall.is_shown(face, ctx.identity);
+        let mut pinholes = actions::<B>(firewall, Face::V1).filter(|_| has_it);
+        Some((Face::V1, pinholes.find(named)?))
+    };
+    let (version, action) = own.or_else(beside).ok_or(Code::InvalidAction)?;
     check(action.args, arguments)?;
     run(action, target, Call { ctx, face, version, arguments })
 }

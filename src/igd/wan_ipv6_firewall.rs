@@ -168,7 +168,11 @@ fn hole<B: Backend>(call: &Call<'_, '_, B>) -> Result<Hole, Code> {
         any if ANY_HOST.contains(&any) => None,
         text => Some(address(text)?),
     };
-    let remote_port = Some(call.ui2("RemotePort")?).filter(|port| *port != 0);
+    let remote_port = match call.text("RemotePort") {
+        // js-libp2p has none to name.
+        "" => None,
+        _ => Some(call.ui2("RemotePort")?).filter(|port| *port != 0),
+    };
     let internal = match call.text("InternalClient") {
         any if ANY_HOST.contains(&any) => return Err(Code::SourceIpWildcard),
         text => address(text)?,

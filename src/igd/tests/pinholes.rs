@@ -228,3 +228,24 @@ fn the_service_is_the_second_faces_and_of_ipv6_alone_91() {
     assert_ne!(described(&world.identity), with);
     assert!(!described(&world.identity).contains("WANIPv6"));
 }
+
+#[test]
+fn pinholes_are_asked_of_the_connection_beside_the_firewall_too() {
+    // npm's nat-port-mapper, which js-libp2p uses, does so and names no remote port.
+    let mut world = world6();
+    let no_port = arguments(&[("RemotePort", "")]);
+    assert_eq!(world.ask(V2, "AddPinhole", &no_port), "200 UniqueID=1");
+    assert_eq!(world.add(&[]), "200 UniqueID=1", "they are the same");
+    let lease = [("UniqueID", "1"), ("NewLeaseTime", "7200")];
+    assert_eq!(world.ask(V2, "UpdatePinhole", &lease), "200");
+    world.as_host("2001:db8:1::11");
+    assert_eq!(world.ask(V2, "AddPinhole", &no_port), "606");
+    assert_eq!(world.ask(V2, "DeletePinhole", &[("UniqueID", "1")]), "606");
+    world.as_host(HOST6);
+    assert_eq!(world.ask(V2, "DeletePinhole", &[("UniqueID", "1")]), "200");
+    // Where there is no firewall service, nothing stands in for it.
+    assert_eq!(world.ask(V1, "AddPinhole", &no_port), "401");
+    assert_eq!(world.ask(COMMON, "AddPinhole", &no_port), "401");
+    world.identity.ipv6 = false;
+    assert_eq!(world.ask(V2, "AddPinhole", &no_port), "401");
+}
