@@ -116,6 +116,15 @@ else
   want npm npm
   want python3 python3
   python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+  want gssdp-discover gupnp-tools
+  [ -e /usr/include/upnp/upnp.h ] || missing+=(libupnp-dev)
+  # Its name has the version of its interface: 1.0 in bookworm, 1.6 in trixie.
+  if ! /usr/bin/python3 -c 'from gi.repository import GUPnPIgd' 2>/dev/null; then
+    update
+    igd=gir1.2-gupnpigd-1.6
+    [ -n "$(candidate $igd)" ] || igd=gir1.2-gupnpigd-1.0
+    missing+=(python3-gi "$igd")
+  fi
 fi
 [ ${#missing[@]} = 0 ] || install "${missing[@]}"
 has_rust || install_rust
@@ -146,3 +155,16 @@ if ! cmp -s tests/clients/requirements.txt $PYTHON/installed; then
   quietly "${pip[@]}" || quietly "${pip[@]}" || fail "pip could not install the test clients"
   cp tests/clients/requirements.txt $PYTHON/installed
 fi
+
+# The control point on Debian's libupnp.
+readonly IN_C=target/clients-c
+if [ ! tests/clients/libupnp.c -ot $IN_C/libupnp ]; then
+  mkdir -p $IN_C
+  cc -std=c11 -O1 -Wall -I/usr/include/upnp tests/clients/libupnp.c -o $IN_C/libupnp \
+    -lupnp -lixml -lpthread || fail "the control point on libupnp does not compile"
+fi
+
+# The client on the crate igd-next, exactly as locked.
+readonly IN_RUST=(cargo build --locked --quiet --ignore-rust-version
+  --manifest-path tests/clients/igd-next/Cargo.toml --target-dir target/clients-rust)
+"${IN_RUST[@]}" 2>/dev/null || "${IN_RUST[@]}" || fail "cargo could not build the client on igd-next"

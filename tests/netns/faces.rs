@@ -1,15 +1,22 @@
-//! Clients of others, unmodified: two from npm that need opposite faces of the same daemon, and two
-//! libraries from PyPI that many programs are built on.
+//! Clients of others, unmodified: one row for each client and step, which is what the client says
+//! itself; the daemon's list and packets prove it.
 
-use crate::traffic::FROM_PEER;
-use crate::world::{Host, World, ALICE, EXTERNAL};
+mod gupnp;
+mod igd_next;
+mod libupnp;
+mod npm;
+mod pypi;
+
+use crate::traffic::{End, FROM_PEER, FROM_PEER6};
+use crate::world::{Host, World, ALICE6, EXTERNAL};
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
-/// A script of `tests/clients` that says what it has done, one line a step, and goes on when told.
+/// A program, mostly a script of `tests/clients`, that says what it has done, one line a step, and
+/// goes on when told. It runs as [`Host::Alice`].
 struct Script {
     child: Child,
     steps: BufReader<ChildStdout>,
@@ -24,6 +31,7 @@ fn installed(path: &str) -> PathBuf {
 }
 
 impl Script {
+    /// Node with the clients from npm.
     fn node(world: &World, source: &str, args: &[&str]) -> Script {
         let mut command = world.command(Host::Alice, "node");
         command.current_dir(installed("clients/node_modules").parent().unwrap());
@@ -31,10 +39,16 @@ impl Script {
         Script::start(command)
     }
 
+    /// Python with the clients from PyPI.
     fn python(world: &World, source: &str, args: &[&str]) -> Script {
         let python = installed("clients-python/bin/python");
-        let mut command = world.command(Host::Alice, python.to_str().unwrap());
-        command.args(["-c", source]).args(args);
+        Script::program(world, python.to_str().unwrap(), &[&["-c", source], args].concat())
+    }
+
+    /// Any other program.
+    fn program(world: &World, program: &str, args: &[&str]) -> Script {
+        let mut command = world.command(Host::Alice, program);
+        command.args(args);
         Script::start(command)
     }
 
@@ -52,6 +66,14 @@ impl Script {
         line.trim_end().to_string()
     }
 
+    /// Asserts that it says these lines.
+    #[track_caller]
+    fn says<T: Display>(&mut self, lines: impl IntoIterator<Item = T>) {
+        for line in lines {
+            assert_eq!(self.said(), line.to_string());
+        }
+    }
+
     fn go_on(&mut self) {
         self.go_on.write_all(b"\n").unwrap();
     }
@@ -64,91 +86,41 @@ impl Drop for Script {
     }
 }
 
-#[test]
-fn a_client_that_knows_only_version_1_and_one_that_takes_only_version_2_both_open_a_port() {
-    // Conformance 141, 277, 278, 279, 281.
-    let world = World::new();
-    let _daemon = world.start();
-    let _servers = [
-        world.tcp_server(Host::Alice, (ALICE, 7001)),
-        world.tcp_server(Host::Alice, (ALICE, 17002)),
-    ];
-    let (one, two) = (SocketAddrV4::new(EXTERNAL, 17001), SocketAddrV4::new(EXTERNAL, 17002));
-
-    let mut v1 = Script::node(&world, include_str!("../clients/nat-upnp.mjs"), &["7001", "17001"]);
-    assert_eq!(v1.said(), "external address 11.22.33.1");
-    assert_eq!(v1.said(), "mapped 17001");
-    // This one always deletes by its local port, so both are the same.
-    let mut v2 = Script::node(&world, include_str!("../clients/nat-port-mapper.mjs"), &["17002"]);
-    assert_eq!(v2.said(), "external address 11.22.33.1");
-    assert_eq!(v2.said(), "mapped 17002");
-    assert_eq!(world.tcp(FROM_PEER.port(40000), one), Ok(FROM_PEER.port(40000).source));
-    assert_eq!(world.tcp(FROM_PEER.port(40000), two), Ok(FROM_PEER.port(40000).source));
-    assert_eq!(
-        world.rows(),
-        [
-            "ipv4 TCP 11.22.33.1:17001 -> 192.168.1.10:7001 remote=null 'node:nat:upnp' upnp enabled=true",
-            "ipv4 TCP 11.22.33.1:17002 -> 192.168.1.10:17002 remote=null '@achingbrain/nat-port-mapper' upnp enabled=true",
-        ]
-    );
-    v1.go_on();
-    assert_eq!(v1.said(), "unmapped");
-    v2.go_on();
-    assert_eq!(v2.said(), "unmapped");
-    assert_eq!(world.rows(), [""; 0]);
-    assert!(world.tcp(FROM_PEER, one).is_err());
-    assert!(world.tcp(FROM_PEER, two).is_err());
+/// How `postern list` shows a mapping of Alice.
+fn row(protocol: &str, external: u16, internal: u16, description: &str) -> String {
+    format!("ipv4 {protocol} 11.22.33.1:{external} -> 192.168.1.10:{internal} remote=null '{description}' upnp enabled=true")
 }
 
-#[test]
-fn the_library_of_home_assistant_reads_everything_and_opens_and_closes_ports() {
-    // Conformance 38, 98, 99, 108, 109, 117, 283.
-    let world = World::new();
-    let _daemon = world.start();
-    let _tcp = world.tcp_server(Host::Alice, (ALICE, 7001));
-    let _udp = world.udp_server(Host::Alice, (ALICE, 7001));
-    let to = SocketAddrV4::new(EXTERNAL, 17001);
-    let source = include_str!("../clients/async-upnp-client.py");
-    let mut client = Script::python(&world, source, &["7001", "17001"]);
-    assert_eq!(client.said(), "found http://192.168.1.1:5000/igd1/desc.xml");
-    assert_eq!(client.said(), "status Connected ERROR_NONE 11.22.33.1 int int int int");
-    assert_eq!(client.said(), "link Ethernet Up");
-    assert_eq!(client.said(), "nat True False");
-    assert_eq!(client.said(), "mapped 192.168.1.10 7001 True Home & <away>");
-    let seen = FROM_PEER.port(40000).source;
-    assert_eq!(world.tcp(FROM_PEER.port(40000), to), Ok(seen));
-    assert_eq!(world.udp(FROM_PEER.port(40000), to), Ok(seen));
-    let row = |protocol| {
-        format!("ipv4 {protocol} 11.22.33.1:17001 -> 192.168.1.10:7001 remote=null 'Home & <away>' upnp enabled=true")
-    };
-    assert_eq!(world.rows(), ["TCP", "UDP"].map(row));
-    client.go_on();
-    assert_eq!(client.said(), "unmapped");
-    assert_eq!(world.rows(), [""; 0]);
-    assert!(world.tcp(FROM_PEER, to).is_err());
-    assert!(world.udp(FROM_PEER, to).is_err());
+/// How `postern list` shows a pinhole of Alice.
+fn hole(protocol: &str, port: u16) -> String {
+    format!("ipv6 {protocol} 2001:db8:1::10:{port} -> 2001:db8:1::10:{port} remote=null '' upnp enabled=true")
 }
 
-#[test]
-fn a_bittorrent_client_is_reached_through_the_port_it_opens_for_itself() {
-    // Conformance 46, 287.
-    let world = World::new();
-    let _daemon = world.start();
-    let source = include_str!("../clients/libtorrent.py");
-    let mut client = Script::python(&world, source, &["16881"]);
-    for protocol in ["TCP", "UDP"] {
-        let mapped = "successfully mapped port using UPnP. local: 192.168.1.10 external port";
-        assert_eq!(client.said(), format!("{mapped}: {protocol}/16881"));
+/// Seconds that each entry has left.
+fn left(world: &World) -> Vec<u64> {
+    world.list().iter().map(|entry| entry["expires_in"].as_u64().unwrap()).collect()
+}
+
+/// Asserts that a packet from the Internet to this external port comes to Alice, who answers it,
+/// or that none does.
+#[track_caller]
+fn assert_open(world: &World, protocol: &str, external: u16, open: bool) {
+    assert_reached(world, protocol, FROM_PEER, (EXTERNAL, external).into(), open);
+}
+
+/// The same over IPv6, to a port of Alice herself.
+#[track_caller]
+fn assert_open6(world: &World, protocol: &str, port: u16, open: bool) {
+    assert_reached(world, protocol, FROM_PEER6, (ALICE6, port).into(), open);
+}
+
+#[track_caller]
+fn assert_reached(world: &World, protocol: &str, from: End, to: SocketAddr, open: bool) {
+    // A flow that came in while it was open goes on, so a closed port is tried from another one.
+    let from = from.port(if open { 40000 } else { 40001 });
+    let answer = if protocol == "TCP" { world.tcp(from, to) } else { world.udp(from, to) };
+    match open {
+        true => assert_eq!(answer, Ok(from.source), "{protocol} {to}"),
+        false => assert!(answer.is_err(), "{protocol} {to}: {answer:?}"),
     }
-    let row = |protocol| {
-        format!("ipv4 {protocol} 11.22.33.1:16881 -> 192.168.1.10:16881 remote=null 'libtorrent/2.1.1.0' upnp enabled=true")
-    };
-    assert_eq!(world.rows(), ["TCP", "UDP"].map(row));
-    world.inside(Host::Internet, || {
-        let to = SocketAddrV4::new(EXTERNAL, 16881);
-        TcpStream::connect_timeout(&to.into(), Duration::from_secs(2)).unwrap();
-    });
-    client.go_on();
-    assert_eq!(client.said(), "ended 2");
-    assert_eq!(world.rows(), [""; 0]);
 }
