@@ -11,6 +11,46 @@ fn urls(header: &str) -> Vec<String> {
     callbacks(header).into_iter().map(|c| format!("{} {}", c.address, c.path)).collect()
 }
 
+/// What a captured request of `tests/captures/http` asks for.
+fn captured(name: &str) -> Demand {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures/http/");
+    let bytes = std::fs::read(format!("{folder}{name}.txt")).unwrap();
+    parse(&parse_head(&bytes).unwrap().unwrap().0).unwrap()
+}
+
+#[test]
+fn real_clients_subscribe_renew_and_end_72_74_78() {
+    for (name, address, path, seconds) in [
+        ("async-upnp-client-subscribe", "192.168.1.100:36731", "/notify", 540),
+        ("async-upnp-client-subscribe-ipv6", "[2001:db8:1::10]:34233", "/notify", 540),
+        ("gupnp-subscribe", "192.168.1.100:35832", "/ServiceProxy0", 1800),
+        ("libupnp-subscribe", "192.168.1.100:49152", "/", 300),
+        // It writes every digit of its address.
+        ("libupnp-subscribe-ipv6", "[2001:db8:1::10]:49152", "/", 300),
+    ] {
+        let Demand::Subscribe(callbacks, time) = captured(name) else { panic!("{name}") };
+        let callbacks: Vec<_> = callbacks.iter().map(|c| (c.address, &c.path[..])).collect();
+        assert_eq!(callbacks, [(address.parse().unwrap(), path)], "{name}");
+        assert_eq!(time, Some(seconds), "{name}");
+    }
+    for (name, seconds) in [
+        ("async-upnp-client-renew", 540),
+        ("async-upnp-client-renew-ipv6", 540),
+        ("gupnp-renew", 1800),
+        ("libupnp-renew", 600),
+    ] {
+        let Demand::Renew(sid, time) = captured(name) else { panic!("{name}") };
+        assert!(sid.starts_with("uuid:") && sid.len() == 41, "{name}: {sid}");
+        assert_eq!(time, Some(seconds), "{name}");
+    }
+    for name in ["async-upnp-client", "gupnp", "libupnp"] {
+        let name = format!("{name}-unsubscribe");
+        let Demand::Cancel(sid) = captured(&name) else { panic!("{name}") };
+        assert!(sid.starts_with("uuid:") && sid.len() == 41, "{name}: {sid}");
+    }
+    assert!(matches!(captured("async-upnp-client-unsubscribe-ipv6"), Demand::Cancel(_)));
+}
+
 #[test]
 fn a_subscription_has_an_nt_and_callbacks_and_no_sid_72_75_76() {
     let usual = "CALLBACK: <http://192.168.1.10:7002/e?x=1>\r\nNT: upnp:event\r\n";

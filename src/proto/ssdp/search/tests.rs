@@ -3,6 +3,9 @@ use proptest::prelude::*;
 
 const IGD1: &str = "urn:schemas-upnp-org:device:InternetGatewayDevice:1";
 const IGD2: &str = "urn:schemas-upnp-org:device:InternetGatewayDevice:2";
+const WANIP1: &str = "urn:schemas-upnp-org:service:WANIPConnection:1";
+const WANPPP1: &str = "urn:schemas-upnp-org:service:WANPPPConnection:1";
+const FIREWALL: &str = "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1";
 
 fn found(text: &str) -> Option<Search<'_>> {
     parse_search(text.as_bytes(), true)
@@ -30,10 +33,24 @@ fn every_real_search_is_understood() {
     let expected = [
         ("async-upnp-client", "ssdp:all", 2),
         ("gssdp", "upnp:rootdevice", 3),
+        ("gssdp-discover", IGD1, 3),
+        ("gupnp-igd", WANIP1, 3),
+        ("igd-next", IGD1, 3),
+        ("igd-next-ipv6", IGD1, 3),
+        ("igd-next-ipv6-firewall", FIREWALL, 3),
+        ("igd-next-wanip", WANIP1, 3),
+        ("igd-next-wanppp", WANPPP1, 3),
         ("libtorrent", "upnp:rootdevice", 3),
+        ("libupnp", IGD1, 3),
+        ("libupnp-ipv6", IGD1, 3),
+        ("libupnp-ipv6-site", IGD1, 3),
         ("miniupnpc", IGD1, 2),
+        ("miniupnpc-ipv6", IGD1, 2),
         ("nat-port-mapper", IGD2, 1),
+        ("nat-port-mapper-ipv6", IGD2, 1),
         ("nat-upnp", IGD1, 1),
+        ("upnpclient", "ssdp:all", 2),
+        ("upnpclient-rootdevice", "upnp:rootdevice", 2),
     ];
     let expected =
         expected.map(|(name, target, mx)| (name.to_owned(), target.to_owned(), Some(mx)));
