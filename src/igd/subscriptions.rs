@@ -20,6 +20,9 @@ pub const SUBSCRIPTIONS_PER_HOST: usize = 16;
 pub const TERM_MIN: u32 = 1800;
 /// See [`TERM_MIN`].
 pub const TERM_MAX: u32 = 86_400;
+/// Between the answer to SUBSCRIBE and the first NOTIFY, which come over two connections: GUPnP
+/// subscribes anew, again and again, if it reads the NOTIFY before the answer.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Between the end of one NOTIFY and the next to the same subscriber: a burst of changes is told
 /// in few.
 pub const MODERATION: Duration = Duration::from_millis(200);
@@ -137,10 +140,10 @@ impl<P> Subscriptions<P> {
         Some((sid, seconds))
     }
 
-    /// The answer to SUBSCRIBE is written: the first event is due.
+    /// The answer to SUBSCRIBE is written: the first event is due after [`FIRST_PAUSE`].
     pub fn begin(&mut self, sid: &str, now: Instant) {
         if let Some(found) = self.find(sid) {
-            found.not_before = Some(now);
+            found.not_before = Some(now + FIRST_PAUSE);
         }
     }
 

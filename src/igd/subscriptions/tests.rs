@@ -26,6 +26,7 @@ impl Lab {
     fn begun(&mut self) -> String {
         let (sid, _) = self.add("192.168.1.10").unwrap();
         self.all.begin(&sid, self.now);
+        self.now += FIRST_PAUSE;
         sid
     }
 
@@ -72,6 +73,9 @@ fn nothing_is_told_before_the_answer_is_written_and_then_everything_79() {
     let (sid, _) = lab.add("192.168.1.10").unwrap();
     assert_eq!(lab.event(&values("a", 1)), None);
     lab.all.begin(&sid, lab.now);
+    assert_eq!(lab.event(&values("a", 1)), None, "the answer is to be read first");
+    assert_eq!(lab.all.poll_timeout(lab.now), Some(lab.now + FIRST_PAUSE));
+    lab.now += FIRST_PAUSE;
     let event = lab.event(&values("a", 1)).unwrap();
     assert_eq!((event.sequence, &event.values), (0, &values("a", 1)));
 }

@@ -4,6 +4,8 @@ use super::{assert_open, row, Script};
 use crate::clients::{IGD1, IGD2};
 use crate::daemon::UUID;
 use crate::world::{succeed, Host, World, ALICE};
+use std::thread;
+use std::time::Duration;
 
 /// The resources that `gssdp-discover` finds for a target, as `USN LOCATION`.
 fn discovered(world: &World, target: &str) -> Vec<String> {
@@ -45,7 +47,7 @@ fn gssdp_discover_finds_the_root_device_and_either_version_where_they_are() {
 fn the_library_of_pidgin_opens_ports_and_signals_where_they_are() {
     // Conformance 79, 109, 111, 139.
     let world = World::new();
-    let _daemon = world.start();
+    let daemon = world.start();
     let _tcp = world.tcp_server(Host::Alice, (ALICE, 7001));
     let _udp = world.udp_server(Host::Alice, (ALICE, 7001));
     let source = include_str!("../../clients/gupnp-igd.py");
@@ -64,6 +66,9 @@ fn the_library_of_pidgin_opens_ports_and_signals_where_they_are() {
         assert_open(&world, protocol, 17001, true);
     }
     assert_eq!(world.status()["subscriptions"], 1);
+    // Then it is told of the end of both, too.
+    world.wait_for(|_| daemon.log().contains("event 0 to 192.168.1.10"));
+    thread::sleep(Duration::from_millis(300));
     client.go_on();
     client.says(["unmapped"]);
     // It does not say when the gateway has answered.
@@ -71,4 +76,8 @@ fn the_library_of_pidgin_opens_ports_and_signals_where_they_are() {
     for protocol in protocols {
         assert_open(&world, protocol, 17001, false);
     }
+    // It has missed no event, or it would subscribe anew at the next one.
+    world.wait_for(|_| daemon.log().contains("event 1 to 192.168.1.10"));
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(daemon.log().matches(": SUBSCRIBE /igd1/wanip/event -> 200").count(), 1);
 }
