@@ -94,7 +94,7 @@ impl<B: Backend> Gateway<B> {
     fn check_parties(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let (client, target) = (request.client, request.internal);
         if !self.lans.iter().any(|lan| lan.contains(client.into())) {
-            return Err(Refusal::Denied);
+            return Err(request.origin.stranger());
         }
         if self.policy.secure_mode && *target.ip() != client {
             return Err(Refusal::NotOwner);
@@ -129,6 +129,7 @@ impl<B: Backend> Gateway<B> {
                     .table
                     .at_internal(request.protocol, request.internal)
                     .filter(|own| own.external.remote == request.remote)
+                    .filter(|own| request.origin.is_of(own.origin))
                     .find(|own| self.permits(request, own.external.port).is_ok());
                 Ok(own.map_or(Place::Anywhere, |own| Place::Refresh(own.id)))
             }
@@ -137,10 +138,10 @@ impl<B: Backend> Gateway<B> {
 
     fn permits(&self, request: &Request<'_>, port: u16) -> Result<(), Refusal> {
         let Request { protocol, internal, high_ports_only, .. } = *request;
-        self.policy.permits(protocol, port, internal, high_ports_only)
+        self.policy.admits(request.origin, protocol, port, internal, high_ports_only)
     }
 
-    /// Whether a port is another host's. Who has one remote host's share of a port has it whole.
+    /// Whether a port is another host's, or the owner's where a host asks, or the other way round. Who has one remote host's share of a port has it whole.
     ///
     /// A NAT-PMP mapping also keeps the same port of the other protocol for its host (RFC 6886
     /// §3.3), so none is made where that one is another host's already.
@@ -148,7 +149,7 @@ impl<B: Backend> Gateway<B> {
         let host = request.internal.ip();
         let foreign = |m: &Mapping| m.internal.ip() != host;
         if let Some(holder) = self.table.at_port(request.protocol, port).next() {
-            return foreign(holder);
+            return foreign(holder) || !request.origin.is_of(holder.origin);
         }
         self.table
             .at_port(companion(request.protocol), port)

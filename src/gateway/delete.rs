@@ -1,7 +1,7 @@
 //! Ending mappings before their time.
 
 use crate::gateway::elements::{self, Plan};
-use crate::gateway::mapping::{External, Id, Mapping, Protocol, Refusal};
+use crate::gateway::mapping::{External, Id, Mapping, Origin, Protocol, Refusal};
 use crate::gateway::{Asker, Event, Gateway, Reason, RESYNC_BATCH};
 use crate::netfilter::{Backend, BackendError, Change, Slot};
 use std::net::{IpAddr, Ipv4Addr};
@@ -115,10 +115,11 @@ impl<B: Backend> Gateway<B> {
         Ok(())
     }
 
-    /// Its own always; other hosts' if it asks for them and nothing but secure mode is against it.
+    /// Its own, but never what the owner made for it; other hosts' if it asks for them and nothing but secure mode is against it.
     fn may_delete(&self, asker: Asker, mapping: &Mapping, others: bool) -> bool {
         match asker {
             Asker::Owner => true,
+            Asker::Host(_) if mapping.origin == Origin::Manual => false,
             Asker::Host(host) => {
                 IpAddr::V4(*mapping.internal.ip()) == host || (others && !self.policy.secure_mode)
             }

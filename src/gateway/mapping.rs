@@ -61,7 +61,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Which protocol a mapping was asked by.
+/// Which protocol a mapping was asked by, or that its owner is the router's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// UPnP IGD.
@@ -70,24 +70,43 @@ pub enum Origin {
     NatPmp,
     /// PCP, RFC 6887.
     Pcp,
+    /// The router's owner. The permission rules, which are for hosts, do not bind it, and no host
+    /// can change or delete it.
+    Manual,
 }
 
 impl Origin {
     /// Every origin.
-    pub const ALL: [Origin; 3] = [Origin::Upnp, Origin::NatPmp, Origin::Pcp];
+    pub const ALL: [Origin; 4] = [Origin::Upnp, Origin::NatPmp, Origin::Pcp, Origin::Manual];
 
-    /// `upnp`, `natpmp` or `pcp`, as `postern list --json` writes it.
+    /// `upnp`, `natpmp`, `pcp` or `manual`, as `postern list --json` writes it.
     pub const fn name(self) -> &'static str {
         match self {
             Origin::Upnp => "upnp",
             Origin::NatPmp => "natpmp",
             Origin::Pcp => "pcp",
+            Origin::Manual => "manual",
         }
     }
 
     /// The origin with this [`name`](Origin::name).
     pub fn from_name(name: &str) -> Option<Origin> {
         Origin::ALL.into_iter().find(|o| o.name() == name)
+    }
+
+    /// What is wrong with a client outside of every LAN: for the owner, who asks in the name of a
+    /// host, that there is no such host.
+    pub(crate) const fn stranger(self) -> Refusal {
+        match self {
+            Origin::Manual => Refusal::InvalidTarget,
+            _ => Refusal::Denied,
+        }
+    }
+
+    /// Whether who asks by this may change what came by `other`: the owner what is the owner's, a
+    /// host what is a host's.
+    pub const fn is_of(self, other: Origin) -> bool {
+        matches!(self, Origin::Manual) == matches!(other, Origin::Manual)
     }
 }
 

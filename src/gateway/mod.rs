@@ -253,11 +253,11 @@ impl<B: Backend> Gateway<B> {
         let state = self.external();
         let denied = |m: &&Mapping| {
             let External { protocol, port, .. } = m.external;
-            policy.permits(protocol, port, m.internal, false).is_err()
+            policy.admits(m.origin, protocol, port, m.internal, false).is_err()
         };
         let denied6 = |p: &&Pinhole| {
             let Hole { internal, internal_port, .. } = p.hole;
-            policy.permits6(internal, internal_port, false).is_err()
+            policy.admits6(p.origin, internal, internal_port, false).is_err()
         };
         let holes = self.pinholes.iter().filter(denied6).map(|p| p.id);
         let ids = self.table.iter().filter(denied).map(|m| m.id).chain(holes).collect();

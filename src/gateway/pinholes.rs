@@ -3,7 +3,7 @@
 //! The order of refusals is that of mappings: the asker, the port, the room, the kernel. Nothing
 //! is translated, so no external address is needed, and one pinhole is one kernel element.
 
-use crate::gateway::mapping::{clean_description, Id, Refusal};
+use crate::gateway::mapping::{clean_description, Id, Origin, Refusal};
 use crate::gateway::pinhole::{Hole, Pinhole, PinholeGranted, PinholeRequest};
 use crate::gateway::{Asker, Event, Gateway, Reason, LEASE_MIN};
 use crate::netfilter::{Backend, Change, Element, Installed, Note, Rule, Slot};
@@ -115,7 +115,8 @@ impl<B: Backend> Gateway<B> {
     /// names and origin and gets the new lease. A lease below [`LEASE_MIN`] is lengthened to it.
     ///
     /// # Errors
-    /// `Denied`, `NotOwner`, `InvalidTarget`, `QuotaExceeded`, `TableFull`, `Backend`; nothing has
+    /// `Denied`, `NotOwner`, `InvalidTarget`, `Conflict` (the owner asks for a
+    /// host's), `QuotaExceeded`, `TableFull`, `Backend`; nothing has
     /// changed then.
     pub fn add_pinhole(
         &mut self,
@@ -128,6 +129,13 @@ impl<B: Backend> Gateway<B> {
         let old = self.pinholes.find(&request.hole).cloned();
         let new = old.is_none();
         let pinhole = match old {
+            Some(old) if !request.origin.is_of(old.origin) => {
+                return Err(if old.origin == Origin::Manual {
+                    Refusal::NotOwner
+                } else {
+                    Refusal::Conflict
+                });
+            }
             Some(old) => Pinhole { expires, ..old },
             None => {
                 self.check_pinhole_room(request.hole.internal)?;
@@ -182,6 +190,7 @@ impl<B: Backend> Gateway<B> {
         let pinhole = self.pinhole(unique_id).ok_or(Refusal::NoSuchMapping)?;
         let own = match asker {
             Asker::Owner => true,
+            Asker::Host(_) if pinhole.origin == Origin::Manual => false,
             Asker::Host(host) => !self.policy.secure_mode || host == pinhole.hole.internal,
         };
         own.then_some(pinhole).ok_or(Refusal::NotOwner)
@@ -202,7 +211,7 @@ impl<B: Backend> Gateway<B> {
         let Hole { internal, internal_port, .. } = request.hole;
         let client = IpAddr::V6(request.client);
         if !self.lans.iter().any(|lan| lan.contains(client)) {
-            return Err(Refusal::Denied);
+            return Err(request.origin.stranger());
         }
         if self.policy.secure_mode && internal != request.client {
             return Err(Refusal::NotOwner);
@@ -210,7 +219,7 @@ impl<B: Backend> Gateway<B> {
         if internal_port == 0 || !self.is_pinhole_target(client, internal) {
             return Err(Refusal::InvalidTarget);
         }
-        self.policy.permits6(internal, internal_port, request.high_ports_only)
+        self.policy.admits6(request.origin, internal, internal_port, request.high_ports_only)
     }
 
     /// Whether `target` can be a host on a device where `client` is, too: inside a prefix, no
@@ -312,7 +321,7 @@ impl<B: Backend> Gateway<B> {
             let admissible = pinhole.expires > now
                 && internal_port != 0
                 && self.pinholes.find(&pinhole.hole).is_none()
-                && self.policy.permits6(internal, internal_port, false).is_ok()
+                && self.policy.admits6(pinhole.origin, internal, internal_port, false).is_ok()
                 && self.check_pinhole_room(internal).is_ok();
             if !admissible {
                 continue;

@@ -1,6 +1,6 @@
 //! Who may map what: the owner's permission rules, reserved ports, quotas.
 
-use crate::gateway::mapping::{Protocol, Refusal};
+use crate::gateway::mapping::{Origin, Protocol, Refusal};
 use crate::gateway::network::prefix_contains;
 use crate::gateway::ports::CHOSEN_MIN;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
@@ -122,6 +122,44 @@ impl Policy {
         match self.allows(port, internal, high_ports_only) {
             true => Ok(()),
             false => Err(Refusal::Denied),
+        }
+    }
+
+    /// [`permits`](Policy::permits) by who asks. The rules are for hosts: what the owner makes by
+    /// hand only must not take a port that the router needs.
+    ///
+    /// # Errors
+    /// `Reserved`; `Denied`, for port 0 too.
+    pub fn admits(
+        &self,
+        origin: Origin,
+        protocol: Protocol,
+        port: u16,
+        internal: SocketAddrV4,
+        high_ports_only: bool,
+    ) -> Result<(), Refusal> {
+        match origin {
+            Origin::Manual if self.reserves(protocol, port) => Err(Refusal::Reserved),
+            Origin::Manual if port == 0 => Err(Refusal::Denied),
+            Origin::Manual => Ok(()),
+            _ => self.permits(protocol, port, internal, high_ports_only),
+        }
+    }
+
+    /// [`permits6`](Policy::permits6) by who asks, likewise.
+    ///
+    /// # Errors
+    /// `Denied`, for port 0 too.
+    pub fn admits6(
+        &self,
+        origin: Origin,
+        internal: Ipv6Addr,
+        port: u16,
+        high_ports_only: bool,
+    ) -> Result<(), Refusal> {
+        match origin {
+            Origin::Manual if port != 0 => Ok(()),
+            _ => self.permits6(internal, port, high_ports_only),
         }
     }
 

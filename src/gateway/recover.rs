@@ -129,11 +129,14 @@ impl<B: Backend> Gateway<B> {
         let limits = self.policy.limits;
         mapping.internal.port() != 0
             && mapping.expires.is_none_or(|end| end > now)
-            && self.policy.permits(protocol, port, mapping.internal, false).is_ok()
+            && self.policy.admits(mapping.origin, protocol, port, mapping.internal, false).is_ok()
             && self.table.len() < usize::from(limits.mappings)
             && self.table.count_of(*host) < usize::from(limits.mappings_per_host)
             && self.table.find(&mapping.external).is_none()
-            && self.table.at_port(protocol, port).all(|other| other.internal.ip() == host)
+            && self
+                .table
+                .at_port(protocol, port)
+                .all(|other| other.internal.ip() == host && mapping.origin.is_of(other.origin))
     }
 }
 

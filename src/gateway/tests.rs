@@ -3,6 +3,7 @@
 
 mod adding;
 mod ending;
+mod manual;
 mod pinholes;
 mod recovering;
 mod refusing;

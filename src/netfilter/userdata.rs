@@ -99,6 +99,7 @@ fn origin_number(origin: Origin) -> u8 {
         Origin::Upnp => 1,
         Origin::NatPmp => 2,
         Origin::Pcp => 3,
+        Origin::Manual => 4,
     }
 }
 
@@ -181,8 +182,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_note_comes_back_and_fits(id: u64, text in "\\PC{0,120}|[\"\u{1}é]{0,120}") {
-            let note = Note { id: Id(id), origin: Origin::Upnp, description: cut(&text).into() };
+        fn every_note_comes_back_and_fits(
+            id: u64,
+            origin in proptest::sample::select(&Origin::ALL[..]),
+            text in "\\PC{0,120}|[\"\u{1}é]{0,120}",
+        ) {
+            let note = Note { id: Id(id), origin, description: cut(&text).into() };
             let bytes = write_note(&note);
             prop_assert!(bytes.len() <= USERDATA_MAX);
             prop_assert_eq!(read_note(&bytes), Some(note));
