@@ -10,6 +10,12 @@ use crate::gateway::policy::{
 };
 use std::net::Ipv4Addr;
 
+/// Where OpenWrt's ubusd is.
+pub const UBUS_SOCKET: &str = "/var/run/ubus/ubus.sock";
+/// Where it was until OpenWrt 21.02.
+pub const UBUS_SOCKET_OLD: &str = "/var/run/ubus.sock";
+/// The network served where neither networks nor devices are written.
+pub const INTERNAL_IFACE: &str = "lan";
 /// Most internal devices, internal networks or host names.
 pub const NAMES_MAX: usize = 16;
 /// Shortest `notify_interval` in seconds.
@@ -41,15 +47,16 @@ pub struct Config {
     pub secure_mode: bool,
     /// `log_output`.
     pub log_output: LogOutput,
-    /// `external_iface`: logical network of the IPv4 WAN, resolved outside of Postern.
+    /// `external_iface`: logical network of the IPv4 WAN, resolved by netifd or outside of Postern.
     pub external_iface: Option<String>,
-    /// `external_iface6`: logical network of the IPv6 WAN, likewise.
+    /// `external_iface6`: logical network of the IPv6 WAN, resolved outside of Postern.
     pub external_iface6: Option<String>,
-    /// `external_zone`: firewall zone of the WAN, likewise.
+    /// `external_zone`: firewall zone of the WAN, likewise by rpcd; counts without `external_iface`.
     pub external_zone: Option<String>,
     /// `external_device`: the WAN's device. `None` without logical names: the default route's.
     pub external_device: Option<Device>,
-    /// `internal_iface`: logical networks served, at most [`NAMES_MAX`].
+    /// `internal_iface`: logical networks served, at most [`NAMES_MAX`]. None when not written: then
+    /// [`INTERNAL_IFACE`], unless there are devices.
     pub internal_iface: Vec<String>,
     /// `internal_device`: devices served, at most [`NAMES_MAX`], none twice.
     pub internal_device: Vec<Device>,
@@ -100,6 +107,8 @@ pub struct Config {
     pub max_mappings: u16,
     /// `max_mappings_per_host`, 1..=65535. [`Config::policy`] holds it to `max_mappings`.
     pub max_mappings_per_host: u16,
+    /// `ubus_socket`: absolute path of ubusd's socket; `None` when written `none`: no ubus.
+    pub ubus_socket: Option<String>,
     /// `http_names`: names accepted in HTTP's Host header besides addresses, at most
     /// [`NAMES_MAX`], in lower case.
     pub http_names: Vec<String>,
@@ -119,7 +128,7 @@ impl Default for Config {
             external_iface6: None,
             external_zone: None,
             external_device: None,
-            internal_iface: vec!["lan".into()],
+            internal_iface: Vec::new(),
             internal_device: Vec::new(),
             external_ip: None,
             port: 5000,
@@ -144,6 +153,7 @@ impl Default for Config {
             ct_mark: None,
             max_mappings: MAPPINGS_DEFAULT,
             max_mappings_per_host: MAPPINGS_PER_HOST_DEFAULT,
+            ubus_socket: Some(UBUS_SOCKET.into()),
             http_names: Vec::new(),
             perm_rules: Vec::new(),
         }
@@ -177,26 +187,42 @@ impl Config {
 
     /// What keeps the daemon from knowing its devices, each with the option to set. Nothing is
     /// missing on the outside when no logical name is written either: the default route decides.
-    pub fn unresolved(&self) -> Vec<String> {
-        let mut missing = Vec::new();
-        if self.internal_device.is_empty() {
-            let names = self.internal_iface.join(" ");
-            missing.push(format!(
+    #[cfg(test)]
+    fn unresolved(&self) -> Vec<String> {
+        self.unresolved_internal().into_iter().chain(self.unresolved_external()).collect()
+    }
+
+    /// Whether nothing is missing.
+    pub fn is_resolved(&self) -> bool {
+        self.unresolved_internal().is_none() && self.unresolved_external().is_none()
+    }
+
+    /// What keeps it from knowing those of the inside.
+    pub fn unresolved_internal(&self) -> Option<String> {
+        let names = match self.internal_iface.is_empty() {
+            true => INTERNAL_IFACE.to_owned(),
+            false => self.internal_iface.join(" "),
+        };
+        self.internal_device.is_empty().then(|| {
+            format!(
                 "internal_iface '{names}' is no device: set `list internal_device 'br-lan'` to the \
                  device of the LAN, or start with --internal"
-            ));
-        }
-        let logical =
+            )
+        })
+    }
+
+    /// What keeps it from knowing that of the outside.
+    pub fn unresolved_external(&self) -> Option<String> {
+        let (option, name) =
             [("external_iface", &self.external_iface), ("external_zone", &self.external_zone)]
                 .into_iter()
-                .find_map(|(option, name)| name.as_ref().map(|name| (option, name)));
-        if let (None, Some((option, name))) = (&self.external_device, logical) {
-            missing.push(format!(
+                .find_map(|(option, name)| name.as_ref().map(|name| (option, name)))?;
+        self.external_device.is_none().then(|| {
+            format!(
                 "{option} '{name}' is no device: set `option external_device 'wan0'` to the device \
                  of the WAN, or start with --external"
-            ));
-        }
-        missing
+            )
+        })
     }
 }
 

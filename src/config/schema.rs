@@ -95,6 +95,7 @@ const OPTIONS: &[(&[&str], How)] = &[
     (&["ct_mark"], One(|c, word| put(&mut c.ct_mark, value::mask(word)?))),
     (&["max_mappings"], One(|c, word| short(&mut c.max_mappings, word))),
     (&["max_mappings_per_host"], One(|c, word| short(&mut c.max_mappings_per_host, word))),
+    (&["ubus_socket"], One(ubus_socket)),
     (&["http_names"], Each(|c| c.http_names.clear(), http_name)),
     (&["clean_ruleset_threshold", "clean_ruleset_interval"], Obsolete),
 ];
@@ -353,6 +354,15 @@ fn lease_file(config: &mut Config, word: &str) -> Result<(), Wrong> {
     let path = path(word)?;
     config.upnp_lease_file = Some(path.into());
     config.upnp_lease_file6 = Some([path, "-ipv6"].concat());
+    Ok(())
+}
+
+/// UCI has no empty values.
+fn ubus_socket(config: &mut Config, word: &str) -> Result<(), Wrong> {
+    config.ubus_socket = match word {
+        "none" => None,
+        _ => Some(path(word)?.into()),
+    };
     Ok(())
 }
 

@@ -118,24 +118,13 @@ impl Client {
                 self.say(&format!("ok\n{text}\n")).await
             }
             (Some("list"), form) => self.list(form == Some("json")).await,
-            (Some("delete"), Some("all")) => {
-                let deleted = {
-                    let mut state = self.daemon.state();
-                    let deleted = state.gateway.flush(Instant::now());
-                    self.daemon.mutated(&mut state);
-                    deleted
-                };
-                match deleted {
-                    Ok(count) => self.say(&format!("ok\n{count} mappings closed\n")).await,
-                    Err(refusal) => self.say(&format!("error: {refusal}\n")).await,
-                }
-            }
+            (Some("delete"), Some("all")) => match self.daemon.flush() {
+                Ok(count) => self.say(&format!("ok\n{count} mappings closed\n")).await,
+                Err(refusal) => self.say(&format!("error: {refusal}\n")).await,
+            },
             (Some("delete"), Some(id)) => {
                 let deleted = id.parse().map_err(|_| "not an id".to_owned()).and_then(|id| {
-                    let mut state = self.daemon.state();
-                    let deleted = state.gateway.delete_id(Id(id), Instant::now());
-                    self.daemon.mutated(&mut state);
-                    deleted.map_err(|refusal| refusal.to_string())
+                    self.daemon.delete(Id(id)).map_err(|refusal| refusal.to_string())
                 });
                 match deleted {
                     Ok(()) => self.say(&format!("ok\nmapping {id} closed\n")).await,
@@ -194,7 +183,7 @@ impl Client {
                         mapping = next;
                         let external = external_address(state.gateway.external());
                         let connections = state.gateway.connections(&mapping.external);
-                        Row::of(&mapping, external, connections, now)
+                        Row::of(&mapping, external, Some(connections), now)
                     } else {
                         let mut rest = state.gateway.pinholes();
                         let Some(next) = rest.find(|p| Some(p.hole) > after_hole).cloned() else {
@@ -204,7 +193,7 @@ impl Client {
                         after_hole = Some(next.hole);
                         pinhole = next;
                         let packets = state.gateway.pinhole_packets(pinhole.unique_id);
-                        Row::of_pinhole(&pinhole, packets, now)
+                        Row::of_pinhole(&pinhole, Some(packets), now)
                     };
                     if !std::mem::take(&mut first) && json {
                         piece.push_str(",\n");

@@ -5,21 +5,23 @@
 //! bytes to kernel and back; nothing else runs in between, and nothing in between can wait.
 
 pub mod ctl;
+pub mod fields;
 pub mod files;
 pub mod http;
 pub mod identity;
-pub mod json;
 pub mod lan;
 pub mod leases;
 pub mod neighbours;
 pub mod network;
 pub mod notify;
+pub mod owner;
 pub mod report;
 pub mod runtime;
 pub mod settings;
 pub mod sockets;
 pub mod ssdp;
 pub mod system;
+pub mod ubus;
 
 use crate::config::options::Config;
 use crate::gateway::pinhole::Hole;
@@ -35,11 +37,12 @@ use crate::sys::{self, Interest};
 use files::Files;
 use network::NetworkView;
 use runtime::{Io, Runtime};
-use settings::{level, load, need};
+use settings::{level, need, read, resolve};
 use std::cell::{Ref, RefCell, RefMut};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use ubus::interfaces::{self, Names, Networks};
 
 pub use settings::{Failure, Options};
 
@@ -56,6 +59,7 @@ pub struct State {
     gateway: Gateway<Nft>,
     identity: Identity,
     net: Net,
+    networks: Networks,
     view: NetworkView,
     files: Files,
     budget: Budget,
@@ -76,6 +80,7 @@ struct Inner {
     connections: RefCell<http::Connections>,
     neighbours: RefCell<neighbours::Neighbours>,
     subscriptions: RefCell<Subscriptions<lan::Place>>,
+    bus: ubus::Bus,
     /// Something that subscribers are told of may have changed.
     changed: runtime::Signal,
     /// The earliest end of a lease may be another one.
@@ -96,14 +101,19 @@ pub struct Daemon(Rc<Inner>);
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(options: Options) -> Result<(), Failure> {
-    let config = load(&options)?;
+    let mut config = read(&options)?;
     log::set_max_level(level(&options, &config));
     if !config.enabled {
         log::warn!("{}: option enabled is 0: nothing to do", options.config.display());
         return Ok(());
     }
-    let signals = need(sys::Signals::open(), "signals")?;
     let runtime = need(Runtime::new(), "epoll")?;
+    let networks = match config.is_resolved() {
+        true => Networks::default(),
+        false => interfaces::at_start(&runtime, &config),
+    };
+    resolve(&mut config, &options, &networks)?;
+    let signals = need(sys::Signals::open(), "signals")?;
     let dir = options.state.display();
     need(std::fs::create_dir_all(&options.state), format_args!("cannot make {dir}"))?;
     // Held until the end. The table is the namespace's, so its only owner is found by a name that
@@ -125,7 +135,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let nft = Nft::open(config.ct_mark, uptime).map_err(|e| {
         Failure::System(format!("nf_tables: {e} (is kmod-nft-nat there? is this root?)"))
     })?;
-    let state = State::new(options, config, nft, net, uptime);
+    let state = State::new(options, config, networks, nft, net, uptime);
     let daemon = Daemon(Rc::new(Inner {
         runtime: runtime.clone(),
         state: RefCell::new(state),
@@ -133,6 +143,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         connections: RefCell::default(),
         neighbours: RefCell::default(),
         subscriptions: RefCell::default(),
+        bus: ubus::Bus::default(),
         changed: runtime::Signal::default(),
         deadline: runtime::Signal::default(),
         leases: runtime::Signal::default(),
@@ -152,6 +163,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         runtime.spawn(daemon.clone().keep_peer_file()),
         runtime.spawn(daemon.clone().keep_state_file()),
         runtime.spawn(ctl::listen(daemon.clone(), control)),
+        runtime.spawn(ubus::follow(daemon.clone())),
     ];
     let ended = need(runtime.block_on(daemon.obey(signals)), "epoll")?;
     drop(tasks);
@@ -160,7 +172,14 @@ pub fn run(options: Options) -> Result<(), Failure> {
 }
 
 impl State {
-    fn new(options: Options, config: Config, nft: Nft, net: Net, uptime: u64) -> State {
+    fn new(
+        options: Options,
+        config: Config,
+        networks: Networks,
+        nft: Nft,
+        net: Net,
+        uptime: u64,
+    ) -> State {
         let files = Files::new(&options.state, &config);
         let uuid = identity::uuid(&config, files.uuid());
         files.keep_uuid(&uuid);
@@ -179,6 +198,7 @@ impl State {
             options,
             config,
             net,
+            networks,
             files,
         };
         state.describe();
@@ -285,16 +305,26 @@ impl Daemon {
             let signal = signals.read_with(|s| s.read()?.ok_or(io::ErrorKind::WouldBlock.into()));
             match need(signal.await, "signals")? {
                 sys::Signal::Stop => return Ok(()),
-                sys::Signal::Reload => self.reload(),
+                sys::Signal::Reload => self.reload(true),
             }
         }
     }
 
-    /// Reads the configuration again. One that cannot be served changes nothing.
-    fn reload(&self) {
+    /// Reads the configuration again. One that cannot be served changes nothing. `may_ask`: first
+    /// netifd is asked which devices its networks are, if that is not known; then this is called
+    /// again.
+    fn reload(&self, may_ask: bool) {
         let mut state = self.state();
-        let config = match load(&state.options) {
+        let resolved = read(&state.options).and_then(|mut config| {
+            let resolved = resolve(&mut config, &state.options, &state.networks);
+            if resolved.is_err() && may_ask && !config.is_resolved() {
+                self.0.bus.ask_for(Names::of(&config));
+            }
+            resolved.map(|()| config)
+        });
+        let config = match resolved {
             Ok(config) => config,
+            Err(_) if self.0.bus.is_asking() => return,
             Err(failure) => {
                 log::error!("{failure}; the old configuration stays in force");
                 return;
@@ -316,6 +346,7 @@ impl Daemon {
         state.config = config;
         self.0.leases.set();
         drop(state);
+        self.0.bus.reloaded();
         self.take_network();
         log::info!("configuration read again, {} mappings stay open", self.state().gateway.len());
     }
@@ -345,6 +376,7 @@ impl Daemon {
         while let Some(event) = state.gateway.next_event() {
             any = true;
             say(&event);
+            self.0.bus.push(state, &event);
         }
         if any {
             self.0.deadline.set();

@@ -77,7 +77,11 @@ impl State {
     /// Tells the gateway which addresses the WAN and the LANs have now.
     pub(super) fn update_gateway(&mut self) {
         let configured = self.config.external_device.as_ref().map(|device| device.as_str());
-        let device = self.net.wan_device(configured);
+        // Where a network is configured that has no device yet, any other device is a wrong one.
+        let device = match self.config.unresolved_external() {
+            Some(_) => None,
+            None => self.net.wan_device(configured),
+        };
         let up = device.as_deref().filter(|device| self.net.is_up(device));
         let addresses = up.map(|device| self.net.addresses_v4(device)).unwrap_or_default();
         let addresses: Vec<_> = addresses.into_iter().map(|(address, _)| address).collect();

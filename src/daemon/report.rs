@@ -1,6 +1,6 @@
-//! What `postern status` and `postern list` show, as text and as JSON.
+//! What `postern status` and `postern list` show, as text, as JSON and over ubus.
 
-use super::json::Json;
+use super::fields::{Fields, Json};
 use super::{system, Daemon};
 use crate::gateway::mapping::{Id, Mapping, Origin, Protocol};
 use crate::gateway::pinhole::Pinhole;
@@ -32,15 +32,15 @@ pub struct Row<'a> {
     origin: Origin,
     enabled: bool,
     left: Option<u64>,
-    connections: u64,
+    connections: Option<u64>,
 }
 
 impl<'a> Row<'a> {
-    /// A mapping, where it is reached if that is known, and the connections counted.
+    /// A mapping, where it is reached and how many connections are counted, if that is known.
     pub fn of(
         mapping: &'a Mapping,
         external: Option<Ipv4Addr>,
-        connections: u64,
+        connections: Option<u64>,
         now: Instant,
     ) -> Row<'a> {
         Row {
@@ -58,8 +58,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// A pinhole, and the packets counted.
-    pub fn of_pinhole(pinhole: &'a Pinhole, packets: u64, now: Instant) -> Row<'a> {
+    /// A pinhole, and the packets counted, if that is known.
+    pub fn of_pinhole(pinhole: &'a Pinhole, packets: Option<u64>, now: Instant) -> Row<'a> {
         let hole = &pinhole.hole;
         let remote = match (hole.remote, hole.remote_port) {
             (None, None) => None,
@@ -82,24 +82,43 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Every value by its name.
+    pub fn fill(&self, out: &mut dyn Fields) {
+        out.number("id", self.id.0);
+        out.text("family", if self.internal.is_ipv4() { "ipv4" } else { "ipv6" });
+        out.text("protocol", self.protocol.name());
+        out.shown("external_address", self.external.as_ref().map(|a| a as _));
+        out.number("external_port", self.external_port.into());
+        out.text("internal_address", &self.internal.ip().to_string());
+        out.number("internal_port", self.internal.port().into());
+        out.shown("remote", self.remote.as_ref().map(|r| r as _));
+        out.text("description", self.description);
+        out.text("origin", self.origin.name());
+        out.flag("enabled", self.enabled);
+        out.number_or_null("expires_in", self.left);
+        out.number_or_null("connections", self.connections);
+    }
+
+    /// What OpenWrt's `luci.upnp` tells of a mapping.
+    pub(super) fn fill_rule(&self, out: &mut dyn Fields) {
+        out.text("num", &self.id.to_string());
+        out.text("proto", self.protocol.name());
+        out.number("extport", self.external_port.into());
+        out.text("intaddr", &self.internal.ip().to_string());
+        out.number("intport", self.internal.port().into());
+        out.text("descr", self.description);
+        if let Some(left) = self.left {
+            out.number("expires", left);
+        }
+        out.null("host_hint");
+    }
+
     /// Appends a JSON object.
     pub fn json(&self, out: &mut String) {
         let mut json = Json::new();
-        json.object(|o| {
-            o.key("id").plain(self.id);
-            o.key("family").string(if self.internal.is_ipv4() { "ipv4" } else { "ipv6" });
-            o.key("protocol").string(self.protocol.name());
-            o.key("external_address").text_or_null(self.external);
-            o.key("external_port").plain(self.external_port);
-            o.key("internal_address").string(&self.internal.ip().to_string());
-            o.key("internal_port").plain(self.internal.port());
-            o.key("remote").text_or_null(self.remote.as_deref());
-            o.key("description").string(self.description);
-            o.key("origin").string(self.origin.name());
-            o.key("enabled").plain(self.enabled);
-            o.key("expires_in").plain_or_null(self.left);
-            o.key("connections").plain(self.connections);
-        });
+        json.table("");
+        self.fill(&mut json);
+        json.close();
         out.push_str(&json.finish());
     }
 
@@ -116,7 +135,7 @@ impl<'a> Row<'a> {
             self.protocol,
             self.external_port,
             self.internal,
-            self.connections,
+            self.connections.unwrap_or(0),
             self.origin.name(),
             self.description,
         );
@@ -187,6 +206,9 @@ impl Status {
                 "no-external-address",
                 match &state.gateway.wan().device {
                     Some(device) => format!("{device} has no IPv4 address or is down"),
+                    None if state.config.unresolved_external().is_some() => {
+                        "the network of external_iface or external_zone is down".to_owned()
+                    }
                     None => "there is no default route and no option external_device".to_owned(),
                 },
             ),
@@ -214,40 +236,45 @@ impl Status {
         }
     }
 
+    /// Every value by its name.
+    pub(super) fn fill(&self, out: &mut dyn Fields) {
+        out.text("version", env!("CARGO_PKG_VERSION"));
+        out.number("uptime", self.uptime);
+        out.text("state", self.state);
+        out.text("reason", &self.reason);
+        out.table("external");
+        out.shown("device", self.device.as_ref().map(|d| d as _));
+        out.shown("address", self.address.as_ref().map(|a| a as _));
+        out.shown("address6", self.address6.as_ref().map(|a| a as _));
+        out.close();
+        out.array("internal");
+        for (device, address) in &self.internal {
+            out.table("");
+            out.text("device", device);
+            out.text("address", &address.to_string());
+            out.close();
+        }
+        out.close();
+        out.number("mappings", self.mappings as u64);
+        out.number("pinholes", self.pinholes as u64);
+        out.table("limits");
+        out.number("mappings", self.limits.mappings.into());
+        out.number("mappings_per_host", self.limits.mappings_per_host.into());
+        out.close();
+        out.number("subscriptions", self.subscriptions as u64);
+        out.number("epoch", self.epoch);
+        out.table("firewall");
+        out.text("signal", self.signal);
+        out.text("forward_hook", self.hook);
+        out.close();
+    }
+
     /// As a JSON object.
     pub(super) fn json(&self) -> String {
         let mut json = Json::new();
-        json.object(|o| {
-            o.key("version").string(env!("CARGO_PKG_VERSION"));
-            o.key("uptime").plain(self.uptime);
-            o.key("state").string(self.state);
-            o.key("reason").string(&self.reason);
-            o.key("external").object(|o| {
-                o.key("device").text_or_null(self.device.as_ref());
-                o.key("address").text_or_null(self.address);
-                o.key("address6").text_or_null(self.address6);
-            });
-            o.key("internal").array(|list| {
-                for (device, address) in &self.internal {
-                    list.object(|o| {
-                        o.key("device").string(device);
-                        o.key("address").string(&address.to_string());
-                    });
-                }
-            });
-            o.key("mappings").plain(self.mappings);
-            o.key("pinholes").plain(self.pinholes);
-            o.key("limits").object(|o| {
-                o.key("mappings").plain(self.limits.mappings);
-                o.key("mappings_per_host").plain(self.limits.mappings_per_host);
-            });
-            o.key("subscriptions").plain(self.subscriptions);
-            o.key("epoch").plain(self.epoch);
-            o.key("firewall").object(|o| {
-                o.key("signal").string(self.signal);
-                o.key("forward_hook").string(self.hook);
-            });
-        });
+        json.table("");
+        self.fill(&mut json);
+        json.close();
         json.finish()
     }
 
@@ -303,8 +330,10 @@ pub fn from_kernel(mut nft: Nft, json: bool) -> Result<String, String> {
     let mut text = String::from(if json { "[" } else { "" });
     let rows = mappings
         .iter()
-        .map(|(mapping, counted)| Row::of(mapping, external, *counted, now))
-        .chain(pinholes.iter().map(|(pinhole, counted)| Row::of_pinhole(pinhole, *counted, now)));
+        .map(|(mapping, counted)| Row::of(mapping, external, Some(*counted), now))
+        .chain(
+            pinholes.iter().map(|(pinhole, counted)| Row::of_pinhole(pinhole, Some(*counted), now)),
+        );
     for (i, row) in rows.enumerate() {
         if json {
             text.push_str(if i > 0 { ",\n" } else { "" });

@@ -1,6 +1,7 @@
 //! What the daemon is started with: the command line over the configuration file.
 
-use crate::config::options::{Config, Device, LogOutput};
+use super::ubus::interfaces::Networks;
+use crate::config::options::{Config, Device, LogOutput, INTERNAL_IFACE};
 use crate::config::{self, Severity};
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -50,9 +51,8 @@ pub(super) fn level(options: &Options, config: &Config) -> log::LevelFilter {
     }
 }
 
-/// Reads the configuration and applies the command line. Problems are logged; only one that
-/// leaves nothing to serve is a failure.
-pub(super) fn load(options: &Options) -> Result<Config, Failure> {
+/// Reads the configuration and applies the command line. Problems are logged.
+pub(super) fn read(options: &Options) -> Result<Config, Failure> {
     let name = options.config.display();
     let text = std::fs::read(&options.config)
         .map_err(|e| Failure::Config(format!("{name}: cannot be read: {e}")))?;
@@ -73,6 +73,23 @@ pub(super) fn load(options: &Options) -> Result<Config, Failure> {
     if !options.internal.is_empty() {
         config.internal_device = options.internal.iter().map(device).collect::<Result<_, _>>()?;
     }
+    if config.internal_iface.is_empty() && config.internal_device.is_empty() {
+        config.internal_iface.push(INTERNAL_IFACE.to_owned());
+    }
+    Ok(config)
+}
+
+/// Applies what netifd has told. A network that it knows needs no device yet.
+///
+/// # Errors
+/// What leaves nothing to serve.
+pub(super) fn resolve(
+    config: &mut Config,
+    options: &Options,
+    networks: &Networks,
+) -> Result<(), Failure> {
+    let name = options.config.display();
+    networks.place(config, options);
     if let Some(both) =
         config.internal_device.iter().find(|d| config.external_device == Some((*d).clone()))
     {
@@ -80,8 +97,12 @@ pub(super) fn load(options: &Options) -> Result<Config, Failure> {
             "{name}: {both} cannot be the WAN and a LAN: set internal_device to LAN devices only"
         )));
     }
-    match config.unresolved().first() {
+    let internal = config.unresolved_internal();
+    let internal = internal.filter(|_| !networks.know_internal(config));
+    let external = config.unresolved_external();
+    let external = external.filter(|_| !networks.know_external(config));
+    match internal.or(external) {
         Some(what) => Err(Failure::Config(format!("{name}: {what}"))),
-        None => Ok(config),
+        None => Ok(()),
     }
 }

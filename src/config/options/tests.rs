@@ -63,6 +63,11 @@ fn logical_names_alone_are_reported_with_the_option_to_set() {
         ]
     );
     assert_eq!(
+        missing(""),
+        ["internal_iface 'lan' is no device: set `list internal_device 'br-lan'` to the device of \
+          the LAN, or start with --internal"]
+    );
+    assert_eq!(
         missing("list internal_device br-lan\noption external_zone wan"),
         ["external_zone 'wan' is no device: set `option external_device 'wan0'` to the device of \
           the WAN, or start with --external"]

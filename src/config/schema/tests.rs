@@ -58,6 +58,7 @@ fn every_option_of_today_s_package_is_read_302() {
         option ct_mark 0x10
         option max_mappings 100
         option max_mappings_per_host 10
+        option ubus_socket /tmp/ubus.sock
         list http_names Router.lan
         list http_names openwrt";
     let mut uuid = [0; 16];
@@ -99,6 +100,7 @@ fn every_option_of_today_s_package_is_read_302() {
             ct_mark: Some(0x10),
             max_mappings: 100,
             max_mappings_per_host: 10,
+            ubus_socket: Some("/tmp/ubus.sock".into()),
             http_names: vec!["router.lan".into(), "openwrt".into()],
             perm_rules: vec![],
         }
@@ -228,6 +230,17 @@ fn nocli_and_rates_of_0_are_as_if_not_written() {
 #[test]
 fn empty_values_are_as_if_not_written() {
     assert_eq!(good("o port ''\no uuid\no internal_iface ' '\nl internal_device ''"), default());
+}
+
+#[test]
+fn a_ubus_socket_is_a_path_or_none_at_all() {
+    assert_eq!(good("o ubus_socket none"), Config { ubus_socket: None, ..default() });
+    assert_eq!(good("o ubus_socket ''"), default());
+    assert_eq!(default().ubus_socket.as_deref(), Some("/var/run/ubus/ubus.sock"));
+    let (config, problems) = with("o ubus_socket ubus.sock");
+    assert_eq!(config, default());
+    let text = "ubus_socket: 'ubus.sock' is no absolute path: begin it with /";
+    assert_eq!(problems, [(Severity::Error, text.to_owned())]);
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! What the owner does by hand, over the control socket or ubus.
+
+use super::Daemon;
+use crate::gateway::mapping::{Id, Origin, Port, Protocol, Refusal, Request};
+use crate::gateway::pinhole::{Hole, PinholeRequest};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+/// Longest lease of a pinhole in seconds (WANIPv6FirewallControl:1 §2.4.2), and that of one for
+/// which none is named.
+pub const PINHOLE_LEASE_MAX: u32 = 86_400;
+
+/// A mapping, or for an IPv6 host a pinhole, that the owner wants.
+#[derive(Clone, Debug)]
+pub struct Wish<'a> {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// External port; of a pinhole, the internal one.
+    pub port: u16,
+    /// Where packets shall go.
+    pub internal: SocketAddr,
+    /// The only remote host let through, of the same family.
+    pub remote: Option<IpAddr>,
+    /// Seconds, not 0; `None` for no end, which a pinhole cannot have.
+    pub lease: Option<u32>,
+    /// Free text.
+    pub description: &'a str,
+}
+
+impl Daemon {
+    /// Closes one mapping or pinhole.
+    ///
+    /// # Errors
+    /// `NoSuchMapping`; `Backend`.
+    pub(super) fn delete(&self, id: Id) -> Result<(), Refusal> {
+        let mut state = self.state();
+        let deleted = state.gateway.delete_id(id, Instant::now());
+        self.mutated(&mut state);
+        deleted
+    }
+
+    /// Closes everything; how many there were.
+    ///
+    /// # Errors
+    /// `Backend`; what went before the kernel refused is gone.
+    pub(super) fn flush(&self) -> Result<usize, Refusal> {
+        let mut state = self.state();
+        let deleted = state.gateway.flush(Instant::now());
+        self.mutated(&mut state);
+        deleted
+    }
+
+    /// Opens a port; its id.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::add`](crate::gateway::Gateway::add) and
+    /// [`add_pinhole`](crate::gateway::Gateway::add_pinhole); `InvalidTarget` when the addresses
+    /// are of two families.
+    pub(super) fn open(&self, wish: &Wish<'_>) -> Result<Id, Refusal> {
+        let Wish { protocol, description, .. } = *wish;
+        let origin = Origin::Manual;
+        let lease = wish.lease.map(|lease| Duration::from_secs(lease.into()));
+        let mut state = self.state();
+        let now = Instant::now();
+        let opened = match (wish.internal, wish.remote) {
+            (SocketAddr::V4(internal), remote @ (None | Some(IpAddr::V4(_)))) => {
+                let remote = remote.and_then(|remote| match remote {
+                    IpAddr::V4(remote) => Some(remote),
+                    IpAddr::V6(_) => None,
+                });
+                let request = Request {
+                    client: *internal.ip(),
+                    origin,
+                    protocol,
+                    port: Port::Exactly(wish.port),
+                    remote,
+                    internal: SocketAddrV4::new(*internal.ip(), internal.port()),
+                    lease,
+                    enabled: true,
+                    description,
+                    high_ports_only: false,
+                };
+                state.gateway.add(&request, now).map(|granted| granted.id)
+            }
+            (SocketAddr::V6(internal), remote @ (None | Some(IpAddr::V6(_)))) => {
+                let remote = remote.and_then(|remote| match remote {
+                    IpAddr::V6(remote) => Some(remote),
+                    IpAddr::V4(_) => None,
+                });
+                let hole = Hole {
+                    internal: *internal.ip(),
+                    internal_port: internal.port(),
+                    protocol,
+                    remote,
+                    remote_port: None,
+                };
+                let lease = lease.unwrap_or(Duration::from_secs(PINHOLE_LEASE_MAX.into()));
+                let client = hole.internal;
+                let request = PinholeRequest {
+                    client,
+                    origin,
+                    hole,
+                    lease,
+                    description,
+                    high_ports_only: false,
+                };
+                state.gateway.add_pinhole(&request, now).map(|granted| granted.id)
+            }
+            _ => Err(Refusal::InvalidTarget),
+        };
+        self.mutated(&mut state);
+        opened
+    }
+}
