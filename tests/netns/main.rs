@@ -10,6 +10,7 @@
 mod clients;
 mod daemon;
 mod traffic;
+mod ubusd;
 mod world;
 
 mod control;
@@ -17,11 +18,13 @@ mod discovery;
 mod events;
 mod faces;
 mod firewall;
+mod interfaces;
 mod ipv6;
 mod lifecycle;
 mod limits;
 mod malformed;
 mod packets;
 mod pinholes;
+mod ubus;
 mod upnpc;
 mod wan;

@@ -1,0 +1,172 @@
+//! Logical networks: netifd, over ubus, says which devices they are.
+
+use crate::clients::{ask, ControlPoint, IGD1};
+use crate::traffic::FROM_ALICE;
+use crate::world::{Host, World};
+use rustix::process::Signal;
+use serde_json::{json, Value};
+
+fn alice(world: &World) -> ControlPoint<'_> {
+    world.control_point(FROM_ALICE, IGD1)
+}
+
+#[test]
+fn netifd_s_word_on_the_wan_device_is_followed_and_no_lease_is_lost() {
+    let world = World::new();
+    second_wan(&world);
+    let ubusd = world.ubusd();
+    ubusd.network("wan", "wan");
+    ubusd.network("lan", "br-lan");
+    let names = "\toption external_iface 'wan'\n\tlist internal_iface 'lan'";
+    let _daemon = world.start_with(&world.ubus_config(names));
+    ubusd.wait_for_daemon();
+    alice(&world).add(&ask("TCP", 17000, 7000)).unwrap();
+    let kept = world.list()[0]["id"].clone();
+    let up = json!({"action": "ifup", "interface": "wan"});
+    ubusd.network("wan", "wan2");
+    ubusd.event("network.interface", up.clone());
+    world.wait_for(|world| world.status()["external"]["device"] == "wan2");
+    world.wait_for(|world| world.status()["external"]["address"] == "11.22.44.1");
+    assert_eq!(world.list()[0]["id"], kept);
+    assert!(world.table().unwrap().contains("11.22.44.1"));
+    // Down, it keeps its device; the address is the kernel's word.
+    ubusd.network("wan", "");
+    ubusd.event("network.interface", json!({"action": "ifdown", "interface": "wan"}));
+    ubusd.network("wan", "wan");
+    ubusd.notify("interface.update", json!({"interface": "wan"}));
+    world.wait_for(|world| world.status()["external"]["device"] == "wan");
+    // A netifd that is back says so, too.
+    ubusd.network("wan", "wan2");
+    ubusd.event("ubus.object.add", json!({"id": 7, "path": "network.interface"}));
+    world.wait_for(|world| world.status()["external"]["device"] == "wan2");
+    assert_eq!(world.list()[0]["id"], kept);
+}
+
+/// Gives the router another device with a public address.
+fn second_wan(world: &World) {
+    world.ip(
+        Host::Router,
+        "link add wan2 type veth peer name wan2peer\n\
+         addr add 11.22.44.1/24 dev wan2\n\
+         link set wan2 up\n\
+         link set wan2peer up",
+    );
+}
+
+#[test]
+fn a_network_added_to_the_lan_is_served_and_one_taken_away_is_not() {
+    let world = World::new();
+    let ubusd = world.ubusd();
+    world.ip(
+        Host::Router,
+        "link add br-guest type bridge\n\
+         addr add 192.168.2.1/24 dev br-guest\n\
+         link add guest1 type veth peer name guest2\n\
+         link set guest1 master br-guest up\n\
+         link set guest2 up\n\
+         link set br-guest up",
+    );
+    ubusd.network("lan", "br-lan");
+    ubusd.network("guest", "");
+    let names = "\tlist internal_iface 'lan'\n\tlist internal_iface 'guest'";
+    let _daemon = world.start_with(&world.ubus_config(names));
+    ubusd.wait_for_daemon();
+    let devices = |world: &World| {
+        let internal = world.status()["internal"].clone();
+        let v4 = |entry: &&Value| entry["address"].as_str().unwrap().contains('.');
+        let rows: Vec<Value> = internal.as_array().unwrap().iter().filter(v4).cloned().collect();
+        rows.iter().map(|row| row["device"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(devices(&world), ["br-lan"]);
+    ubusd.network("guest", "br-guest");
+    ubusd.event("network.interface", json!({"action": "ifup", "interface": "guest"}));
+    world.wait_for(|world| devices(world) == ["br-lan", "br-guest"]);
+    ubusd.forget_network("guest");
+    ubusd.event("network.interface", json!({"action": "ifdown", "interface": "guest"}));
+    world.wait_for(|world| devices(world) == ["br-lan"]);
+}
+
+#[test]
+fn a_start_without_devices_is_helped_by_netifd_or_told_which_option_to_set() {
+    let world = World::new();
+    let logical = |world: &World, wan: &str| {
+        let devices = "\toption external_device 'wan'\n\tlist internal_device 'br-lan'\n";
+        let names = format!("\toption external_iface '{wan}'\n\toption internal_iface 'lan'\n");
+        world.ubus_config("").replace(devices, &names)
+    };
+    let refused = |wan: &str, option: &str| {
+        world.configure(&logical(&world, wan));
+        let out = world.run(&["--state", world.state().to_str().unwrap()]);
+        let words = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(78), "{words}");
+        assert!(words.contains(option), "{words}");
+    };
+    refused("wan", "internal_iface 'lan' is no device");
+    let ubusd = world.ubusd();
+    refused("wan", "internal_iface 'lan' is no device");
+    ubusd.network("lan", "br-lan");
+    ubusd.network("wan", "");
+    refused("wam", "external_iface 'wam' is no device");
+
+    // A network that is down is not one that does not exist, and no other takes its place.
+    let daemon = world.start_with(&logical(&world, "wan"));
+    ubusd.wait_for_daemon();
+    let status = world.status();
+    assert_eq!(status["state"], "no-external-address");
+    assert_eq!(status["reason"], "the network of external_iface or external_zone is down");
+    assert_eq!(status["external"]["device"], Value::Null);
+    assert_eq!(status["internal"][0]["device"], "br-lan");
+    ubusd.network("wan", "wan");
+    ubusd.event("network.interface", json!({"action": "ifup", "interface": "wan"}));
+    world.wait_for_state("active");
+    alice(&world).add(&ask("TCP", 17000, 7000)).unwrap();
+
+    // A reload asks before it changes anything.
+    world.configure(&logical(&world, "wam"));
+    daemon.signal(Signal::HUP);
+    world.wait_for(|_| daemon.log().contains("external_iface 'wam' is no device"));
+    assert_eq!(world.status()["state"], "active");
+    second_wan(&world);
+    ubusd.network("wwan", "wan2");
+    world.configure(&logical(&world, "wwan"));
+    daemon.signal(Signal::HUP);
+    world.wait_for(|world| world.status()["external"]["address"] == "11.22.44.1");
+    assert_eq!(world.list().len(), 1);
+}
+
+#[test]
+fn a_firewall_zone_is_the_first_of_its_networks_that_is_up() {
+    let world = World::new();
+    let ubusd = world.ubusd();
+    ubusd.zone(&["dsl", "wan"]);
+    ubusd.network("dsl", "");
+    ubusd.network("wan", "wan");
+    let zone = world.ubus_config("\toption external_zone 'wan'\n");
+    let _daemon = world.start_with(&zone.replace("\toption external_device 'wan'\n", ""));
+    ubusd.wait_for_daemon();
+    world.wait_for_state("active");
+    assert_eq!(world.status()["external"]["device"], "wan");
+    second_wan(&world);
+    for (device, action, expected) in [("wan2", "ifup", "wan2"), ("", "ifdown", "wan")] {
+        ubusd.network("dsl", device);
+        ubusd.event("network.interface", json!({"action": action, "interface": "dsl"}));
+        world.wait_for(|world| world.status()["external"]["device"] == expected);
+    }
+}
+
+#[test]
+fn devices_written_without_networks_stay_whatever_netifd_says() {
+    let world = World::new();
+    second_wan(&world);
+    let ubusd = world.ubusd();
+    ubusd.network("lan", "wan2");
+    let _daemon = world.start_with(&world.ubus_config(""));
+    ubusd.wait_for_daemon();
+    let up = json!({"action": "ifup", "interface": "lan"});
+    ubusd.event("network.interface", up);
+    // An answer comes after what an event before it has led to.
+    ubusd.call("postern", "status", json!({}));
+    let status = world.status();
+    assert_eq!(status["external"]["device"], "wan");
+    assert_eq!(status["internal"][0]["device"], "br-lan");
+}
