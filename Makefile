@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
-.PHONY: help build release demo test check lint bench clean setup cross cross-all size router-test unit-emulated feed
+.PHONY: help build release demo test check lint bench clean setup cross cross-all size router-test unit-emulated feed package
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,8 @@ test: setup ## everything: check, integration, namespaces, router builds, an emu
 	$(CARGO) test --locked
 	$(CARGO) run --locked --quiet -- check uci/upnpd
 	tests/demo/run.sh
+	tests/openwrt/run.sh
+	tests/openwrt/package.py
 	cross/feed.sh
 	cross/size.sh check
 	cross/test.sh
@@ -46,6 +48,10 @@ test: setup ## everything: check, integration, namespaces, router builds, an emu
 cross: ## the static daemon for one router target: make cross TARGET=mips-unknown-linux-musl
 	@[ -n "$(TARGET)" ] || { echo "make cross TARGET=…; targets: $$(grep -o '^[a-z][^ ]*' cross/targets | xargs)" >&2; exit 2; }
 	@cross/build.sh $(TARGET)
+
+package: ## OpenWrt packages: make package TARGET=mips-unknown-linux-musl [ARCH=mips_24kc]
+	@[ -n "$(TARGET)" ] || { echo "make package TARGET=…; cross/targets lists them" >&2; exit 2; }
+	@openwrt/package.sh $(TARGET) $(ARCH)
 
 cross-all: ## the static daemon for every router target, in target/cross
 	@cross/build.sh all

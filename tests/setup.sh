@@ -115,6 +115,8 @@ else
   has_node || missing+=(nodejs)
   want npm npm
   want python3 python3
+  want busybox busybox
+  want shellcheck shellcheck
   python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
   want gssdp-discover gupnp-tools
   [ -e /usr/include/upnp/upnp.h ] || missing+=(libupnp-dev)

@@ -98,6 +98,8 @@ const OPTIONS: &[(&[&str], How)] = &[
     (&["ubus_socket"], One(ubus_socket)),
     (&["http_names"], Each(|c| c.http_names.clear(), http_name)),
     (&["clean_ruleset_threshold", "clean_ruleset_interval"], Obsolete),
+    // What only the init script reads.
+    (&["jail"], Obsolete),
 ];
 
 /// Reads all sections.

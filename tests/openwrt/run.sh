@@ -1,0 +1,161 @@
+#!/bin/bash
+# Runs the package's scripts under BusyBox's shell with stand-ins for OpenWrt's functions, and the
+# configuration they write through `postern check`. As root, after `make setup`.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+readonly FILES=openwrt/postern/files
+cargo build --locked --quiet
+tests/uci-differential/build.sh "$PWD/target/tmp/uci"
+export UCI=$PWD/target/tmp/uci/bin/uci POSTERN=$PWD/target/debug/postern ROOT
+shellcheck -s dash -e SC3043,SC2034,SC1091,SC2154,SC2086,SC2046,SC2116,SC2005,SC1007 \
+  $FILES/postern.init $FILES/firewall.sh $FILES/postern.defaults
+ROOT=$(mktemp -d)
+trap 'rm -rf "$ROOT"' EXIT
+count=0
+
+fail() {
+  echo "openwrt: $name: $*" >&2
+  cat "$ROOT/calls" "$ROOT/var/etc/postern.conf" >&2 || true
+  exit 1
+}
+
+# A router named $1 with the configuration on stdin.
+router() {
+  name=$1
+  count=$((count + 1))
+  rm -rf "${ROOT:?}"/*
+  mkdir -p "$ROOT"/{etc/config,var/etc,zones,none,lib}
+  cat >"$ROOT/etc/config/upnpd"
+  printf '%s\n' 'lan br-lan' 'guest br-guest' 'wan pppoe-wan' 'wan6 6in4' >"$ROOT/networks"
+  printf "config zone\n option name lan\n list network lan\nconfig zone\n option name guests\n\
+ list network guest\nconfig zone\n option name wan\n list network wan\n list network wan6\n" \
+    >"$ROOT/etc/config/firewall"
+  printf 'pppoe-wan\n6in4\n' >"$ROOT/zones/wan"
+  : >"$ROOT/lib/network.sh"
+  printf '#!/bin/sh\necho "firewall $*" >>"$ROOT/calls"\necho %s\n' "${SIGNAL:-label}" >"$ROOT/firewall.sh"
+  chmod 755 "$ROOT/firewall.sh"
+  sed "s#/var/etc#$ROOT/var/etc#; s#/lib/functions/network.sh#$ROOT/lib/network.sh#; \
+s#/etc/config/upnpd#$ROOT/etc/config/upnpd#; s#/usr/share/postern/firewall.sh#$ROOT/firewall.sh#; \
+s#/usr/sbin/postern#$POSTERN#" $FILES/postern.init >"$ROOT/init"
+}
+
+# Runs one action of the init script in a network namespace with a default route by 6in4.
+run() {
+  : >"$ROOT/calls"
+  unshare --net busybox ash -eu -c "set +eu; ip link set lo up; . tests/openwrt/stubs.sh; . $ROOT/init; $1" ||
+    fail "$1 failed"
+}
+
+# The devices that the last start wrote, sorted by their place, in one line.
+devices() {
+  local got
+  got=$(sed -n "/^config/,/^config/{s/^\t\(list\|option\) \(internal_device\|external_device\|ct_mark\) '\(.*\)'/\2=\3/p}" \
+    "$ROOT/var/etc/postern.conf" | xargs)
+  [ "$got" = "$1" ] || fail "devices are '$got', not '$1'"
+}
+
+called() { grep -qxF -- "$1" "$ROOT/calls" || fail "not called: $1"; }
+idle() {
+  ! grep -q procd_open_instance "$ROOT/calls" || fail "started"
+  called 'procd_add_reload_trigger upnpd'
+}
+good() { "$POSTERN" check "$ROOT/var/etc/postern.conf" >"$ROOT/said" || fail "$(cat "$ROOT/said")"; }
+
+router 'as shipped, nothing is started' <$FILES/upnpd.config
+run start && idle && called 'procd_add_reload_interface_trigger lan'
+"$POSTERN" check "$ROOT/etc/config/upnpd"
+
+router 'as shipped and enabled' < <(sed "s/enabled '0'/enabled '1'/" $FILES/upnpd.config)
+run start && good && devices 'internal_device=br-lan'
+called "procd_set_param command $POSTERN run --config $ROOT/var/etc/postern.conf"
+called 'procd_set_param reload_signal HUP'
+called 'json_add_string src lan'
+called 'json_add_string dest_port 1900 5351'
+called 'json_add_string dest_port 5000'
+[ "$("$UCI" -c "$ROOT/var/etc" export postern.conf 2>/dev/null | grep -c perm_rule || true)" = 2 ] ||
+  [ "$(grep -c '^config perm_rule' "$ROOT/var/etc/postern.conf")" = 2 ] || fail 'rules are lost'
+
+for sample in openwrt openwrt-old proposed-schema; do
+  router "the sample $sample" <uci/good/$sample
+  run start && good && called procd_open_instance
+done
+
+router 'several LANs as words' <<<$'config upnpd config\n option internal_iface "lan guest"\n option port 5001'
+run start && good && devices 'internal_device=br-lan internal_device=br-guest'
+called 'json_add_string src guests' && called 'json_add_string dest_port 5001'
+
+router 'several LANs as a list' <<<$'config upnpd config\n list internal_iface lan\n list internal_iface guest'
+run start && good && devices 'internal_device=br-lan internal_device=br-guest'
+
+router 'a WAN by its network' <<<$'config upnpd config\n option external_iface wan'
+run start && good && devices 'internal_device=br-lan external_device=pppoe-wan'
+called 'procd_set_param netdev pppoe-wan' && called 'procd_add_reload_interface_trigger wan'
+sed -i /^wan/d "$ROOT/networks"
+run reload_service && devices 'internal_device=br-lan external_device=pppoe-wan' && called procd_open_instance
+
+router 'a WAN by its zone' <<<$'config upnpd config\n option external_zone wan'
+run start && good && devices 'internal_device=br-lan external_device=pppoe-wan'
+called 'procd_add_reload_interface_trigger wan6'
+
+router 'a WAN that is not up yet' <<<$'config upnpd config\n option external_iface wan'
+sed -i /^wan/d "$ROOT/networks"
+run start && idle && called 'procd_add_reload_interface_trigger wan'
+
+router 'one LAN of two is down' <<<$'config upnpd config\n option internal_iface "guest lan"'
+sed -i /^guest/d "$ROOT/networks"
+run start && good && devices 'internal_device=br-lan' && called 'procd_add_reload_interface_trigger guest'
+
+router 'disabled in other words' <<<$'config upnpd config\n option enabled off'
+run start && idle
+router 'no section' </dev/null
+run start && idle
+router 'the proposed schema without enabled' <<<$'config upnpd settings'
+run start && idle
+
+SIGNAL=mark router 'a kernel without labels' <<<$'config upnpd config'
+run start && good && devices 'internal_device=br-lan ct_mark=0x40000000'
+SIGNAL=mark router 'a mark of the owner' <<<$'config upnpd config\n option ct_mark 0x100'
+run start && good && called 'firewall put 0x100' && devices 'internal_device=br-lan'
+sed -i s/0x100/0x200/ "$ROOT/etc/config/upnpd"
+run reload_service && called restart
+
+router 'devices of the owner' <<<$'config upnpd config\n option external_device eth9\n list internal_device br-own'
+run start && good && ! grep -q "br-lan" "$ROOT/var/etc/postern.conf" || fail 'network resolved'
+
+router 'hostile values' <<'END'
+config upnpd config
+	option internal_iface 'lan $(touch$IFS/tmp/postern-owned) `id` *'
+	option friendly_name 'a"b`id`$(id)'
+	option serial_number "it's"
+END
+run start && devices 'internal_device=br-lan'
+good && grep -qF "$(printf '%s' 'a"b`id`$(id)')" "$ROOT/var/etc/postern.conf" || fail 'value changed'
+[ ! -e /tmp/postern-owned ] || fail 'a value was run'
+
+router 'a file that uci refuses' <<<$'config upnpd config\n option port\nconfig perm_rule\n option action "allow'
+run start; "$POSTERN" check "$ROOT/var/etc/postern.conf" >"$ROOT/said" && fail 'mistake hidden'
+
+router 'a jail' <<<$'config upnpd config\n option jail 1'
+run start && called 'procd_set_param capabilities /etc/capabilities/postern.json'
+
+# The real kernel chooses the line; both load where fw4 has it.
+name='the firewall line'
+for line in label mark; do
+  sed "s/^\t\tct label 127 accept.*/\t\t$(sed 's/[&/]/\\&/g' $FILES/forward-$line.nft)/" tests/netns/fw4.nft >"$ROOT/fw4-$line.nft"
+  unshare --net nft -f "$ROOT/fw4-$line.nft" || fail "$line does not load"
+  grep -qF "$(cat $FILES/forward-$line.nft)" "$ROOT/fw4-$line.nft" || fail "$line is not in the ruleset"
+done
+mkdir -p "$ROOT/img/usr/share/postern" "$ROOT/bin"
+cp $FILES/forward-*.nft "$ROOT/img/usr/share/postern"
+printf '#!/bin/sh\n' >"$ROOT/bin/fw4"; chmod 755 "$ROOT/bin/fw4"
+put() { IPKG_INSTROOT=$ROOT/img PATH=$ROOT/bin:$PATH unshare --net busybox ash $FILES/firewall.sh "$@"; }
+include=$ROOT/img/usr/share/nftables.d/chain-post/forward/20-postern.nft
+[ "$(put put)" = label ] && cmp "$include" $FILES/forward-label.nft || fail 'label was not chosen'
+[ "$(put put 0x100)" = mark ] && grep -q '^ct mark & 0x00000100 == 0x00000100 accept' "$include" || fail 'mask'
+[ "$(put put '0x1; drop')" = label ] && cmp "$include" $FILES/forward-label.nft || fail 'a bad mask was used'
+printf '#!/bin/sh\n[ "$1" != -c ] || ! grep -q "ct label" \n' >"$ROOT/bin/nft"; chmod 755 "$ROOT/bin/nft"
+[ "$(put put)" = mark ] && cmp "$include" $FILES/forward-mark.nft || fail 'mark was not chosen'
+printf '#!/bin/sh\nfalse\n' >"$ROOT/bin/nft"
+! put put 2>/dev/null >&2 || fail 'a refused line is no failure'
+[ ! -e "$include" ] || fail 'a refused line stays'
+echo "openwrt: $count routers and the firewall line are as they should be"
