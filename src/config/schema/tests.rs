@@ -335,3 +335,25 @@ proptest! {
         prop_assert!(config.max_mappings > 0 && config.max_mappings_per_host > 0);
     }
 }
+
+#[test]
+fn the_documentation_has_every_option_with_its_names_and_no_other() {
+    let text = include_str!("../../../docs/uci.md");
+    let row = |line: &str| {
+        let cells: Vec<_> = line.strip_prefix("| `")?.split('|').map(str::trim).collect();
+        let names = [cells[0].trim_end_matches('`'), cells[4].trim_matches('`')];
+        Some((names.map(str::to_owned), cells[2].to_owned()))
+    };
+    let rows: Vec<_> = text.lines().filter_map(row).collect();
+    let told: Vec<_> = rows.iter().map(|(names, _)| names.join(" ").trim().to_owned()).collect();
+    let known: Vec<_> = OPTIONS.iter().map(|(names, _)| names.join(" ")).collect();
+    assert_eq!(told, known);
+
+    // The defaults as written are those in force.
+    for ([name, _], value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+        if name == "igdv1" {
+            continue; // Told apart from 1 inside, not outside.
+        }
+        assert_eq!(good(&format!("option {name} '{value}'")), default(), "{name}");
+    }
+}
