@@ -1,10 +1,10 @@
 //! The main firewall reloads and restarts under traffic; no flow is lost.
 
-use crate::clients::{ask, IGD1};
-use crate::traffic::{FROM_ALICE, FROM_PEER};
-use crate::world::{Host, World, ALICE, EXTERNAL, FIREWALL};
+use crate::clients::{ask, IGD1, IGD2};
+use crate::traffic::{FROM_ALICE, FROM_PEER, FROM_PEER6};
+use crate::world::{Host, World, ALICE, ALICE6, EXTERNAL, FIREWALL};
 use std::io::ErrorKind;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddrV4, SocketAddrV6};
 use std::thread;
 use std::time::Duration;
 
@@ -38,6 +38,36 @@ fn reloading_the_firewall_eight_times_under_new_flows_loses_none() {
 fn restarting_the_firewall_eight_times_under_new_flows_loses_none() {
     // Conformance 254, 301.
     no_flow_is_lost_while(World::firewall_restart);
+}
+
+/// What the package ships for the forward chain.
+const BY_LABEL: &str = include_str!("../../openwrt/postern/files/forward-label.nft");
+const BY_MARK: &str = include_str!("../../openwrt/postern/files/forward-mark.nft");
+
+#[test]
+fn the_firewall_of_these_tests_has_the_packaged_line() {
+    assert_eq!(FIREWALL.matches(BY_LABEL).count(), 1);
+}
+
+#[test]
+fn the_packaged_line_by_mark_lets_mappings_and_pinholes_through_reloads() {
+    let world = World::new();
+    let firewall = FIREWALL.replace(BY_LABEL, BY_MARK);
+    world.nft(&firewall);
+    let _daemon = world.start_with(&world.config("\toption ct_mark '0x40000000'"));
+    let _servers = [
+        world.tcp_server(Host::Alice, (ALICE, 7000)),
+        world.tcp_server(Host::Alice, (ALICE6, 7000)),
+    ];
+    world.control_point(FROM_ALICE, IGD1).add(&ask("TCP", 17000, 7000)).unwrap();
+    let pinholes = world.control_point(FROM_ALICE, IGD2).service(":WANIPv6FirewallControl:");
+    pinholes.open(7000, "6", 60);
+    for _ in 0..2 {
+        assert_eq!(world.status()["firewall"]["forward_hook"], "ok");
+        assert!(world.tcp(FROM_PEER, SocketAddrV4::new(EXTERNAL, 17000)).is_ok());
+        assert!(world.tcp(FROM_PEER6, SocketAddrV6::new(ALICE6, 7000, 0, 0)).is_ok());
+        world.nft(&firewall);
+    }
 }
 
 #[test]

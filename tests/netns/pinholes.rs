@@ -52,7 +52,7 @@ impl ControlPoint<'_> {
         )
     }
 
-    fn open(&self, port: u16, protocol: &str, lease: u32) -> String {
+    pub fn open(&self, port: u16, protocol: &str, lease: u32) -> String {
         self.pinhole(("", 0), port, protocol, lease).unwrap()
     }
 
