@@ -79,6 +79,7 @@ fn set(what: &str, name: &str) -> String {
 fn wan() -> WanRules {
     WanRules {
         device: Some("wan".into()),
+        device6: None,
         addresses: vec![Ipv4Addr::new(203, 0, 113, 1)],
         counting: false,
     }
@@ -354,6 +355,7 @@ fn ensuring_again_writes_only_what_differs() {
 
         let moved = WanRules {
             device: Some("pppoe-wan".into()),
+            device6: None,
             addresses: vec![Ipv4Addr::new(203, 0, 113, 50), Ipv4Addr::new(203, 0, 113, 51)],
             counting: false,
         };
@@ -361,6 +363,15 @@ fn ensuring_again_writes_only_what_differs() {
         assert!(set("set", "wanif").contains("elements = { \"pppoe-wan\" }"));
         let ext4 = set("map", "ext4");
         assert!(ext4.contains("203.0.113.50 : goto w0") && !ext4.contains("203.0.113.1 "));
+        // IPv6 comes in by a tunnel: pinholes are looked up there alone.
+        let other = WanRules { device6: Some("6in4".into()), ..moved };
+        nft.ensure(&other).unwrap();
+        assert!(set("map", "in6").contains("elements = { \"6in4\" : goto p6 }"));
+        assert!(set("map", "out4").contains("elements = { \"pppoe-wan\" : goto w0_out }"));
+        let both = set("set", "wanif");
+        assert!(both.contains("\"6in4\"") && both.contains("\"pppoe-wan\""), "{both}");
+        nft.ensure(&WanRules { device: None, ..other }).unwrap();
+        assert!(!set("map", "out4").contains("elements"));
         nft.ensure(&WanRules::default()).unwrap();
         assert!(!set("set", "wanif").contains("elements"));
         nft.ensure(&wan()).unwrap();
@@ -368,6 +379,7 @@ fn ensuring_again_writes_only_what_differs() {
 
         let long = WanRules {
             device: Some("a-name-too-long-".into()),
+            device6: None,
             addresses: Vec::new(),
             counting: false,
         };

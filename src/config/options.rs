@@ -55,6 +55,8 @@ pub struct Config {
     pub external_zone: Option<String>,
     /// `external_device`: the WAN's device. `None` without logical names: the default route's.
     pub external_device: Option<Device>,
+    /// `external_device6`: the WAN's device of IPv6, if that is another one.
+    pub external_device6: Option<Device>,
     /// `internal_iface`: logical networks served, at most [`NAMES_MAX`]. None when not written: then
     /// [`INTERNAL_IFACE`], unless there are devices.
     pub internal_iface: Vec<String>,
@@ -128,6 +130,7 @@ impl Default for Config {
             external_iface6: None,
             external_zone: None,
             external_device: None,
+            external_device6: None,
             internal_iface: Vec::new(),
             internal_device: Vec::new(),
             external_ip: None,

@@ -65,6 +65,7 @@ const OPTIONS: &[(&[&str], How)] = &[
     (&["external_iface6"], Text(|c| &mut c.external_iface6)),
     (&["external_zone"], Text(|c| &mut c.external_zone)),
     (&["external_device"], One(|c, word| put(&mut c.external_device, device(word)?))),
+    (&["external_device6"], One(|c, word| put(&mut c.external_device6, device(word)?))),
     (&["internal_iface"], Each(|c| c.internal_iface.clear(), internal_iface)),
     (&["internal_device"], Each(|c| c.internal_device.clear(), internal_device)),
     (&["external_ip"], One(|c, word| put(&mut c.external_ip, value::ipv4(word)?))),

@@ -92,7 +92,9 @@ impl State {
             Some(since) if *self.gateway.wan().addresses == *addresses => Some(since),
             _ => Some(Instant::now()),
         };
-        if let Err(e) = self.gateway.set_wan(Wan { device, addresses }) {
+        let other = self.config.external_device6.as_ref().map(|device| device.to_string());
+        let device6 = other.filter(|other| device.as_ref() != Some(other));
+        if let Err(e) = self.gateway.set_wan(Wan { device, device6, addresses }) {
             log::error!("nf_tables: the WAN rules could not follow: {e}");
         }
         let lans = self.places().into_iter().map(|place| place.lan).collect();
@@ -101,18 +103,22 @@ impl State {
 
     /// The WAN's IPv6 address, if it has one that the Internet reaches.
     pub(super) fn external_address6(&self) -> Option<Ipv6Addr> {
-        let device = self.gateway.wan().device.as_deref()?;
+        let wan = self.gateway.wan();
+        let device = wan.device6.as_deref().or(wan.device.as_deref())?;
         let first = self.net.addresses_v6(device).into_iter().next();
         first.map(|(address, _)| address).filter(|address| kind(*address) == 0)
     }
 
-    /// Every LAN address there is now, those of IPv4 first, so that none of IPv6 takes their room. A device that is the WAN's, too, is not served, whatever
-    /// the configuration says.
+    /// Every LAN address there is now, those of IPv4 first, so that none of IPv6 takes their room.
+    /// A device that is the WAN's, too, is not served, whatever the configuration says.
     pub(super) fn places(&self) -> Vec<Place> {
         let (mut places, mut later) = (Vec::new(), Vec::new());
-        let wan = self.gateway.wan().device.as_deref();
+        let wan = self.gateway.wan();
+        let is_wan = |device: &str| {
+            [&wan.device, &wan.device6].iter().any(|wan| wan.as_deref() == Some(device))
+        };
         let devices = self.config.internal_device.iter().map(|device| device.as_str());
-        for device in devices.filter(|device| Some(*device) != wan) {
+        for device in devices.filter(|device| !is_wan(device)) {
             let Some(index) = self.net.index(device).filter(|_| self.net.is_up(device)) else {
                 continue;
             };

@@ -69,6 +69,7 @@ pub(super) fn read(options: &Options) -> Result<Config, Failure> {
     };
     if let Some(external) = &options.external {
         config.external_device = Some(device(external)?);
+        config.external_device6 = None;
     }
     if !options.internal.is_empty() {
         config.internal_device = options.internal.iter().map(device).collect::<Result<_, _>>()?;

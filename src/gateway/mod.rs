@@ -410,7 +410,7 @@ impl<B: Backend> Gateway<B> {
         }
     }
 
-    /// The device, and the addresses whose mapped ports are ours: the WAN's, and the one that the
+    /// The devices, and the addresses whose mapped ports are ours: the WAN's, and the one that the
     /// owner says stands in front of it.
     fn wan_rules(&self) -> WanRules {
         let addresses = self.policy.external_ip.into_iter().chain(self.wan.addresses.clone());
@@ -418,6 +418,7 @@ impl<B: Backend> Gateway<B> {
         addresses.sort_unstable();
         addresses.dedup();
         let counting = !self.pinholes.is_empty();
-        WanRules { device: self.wan.device.clone(), addresses, counting }
+        let Wan { device, device6, .. } = self.wan.clone();
+        WanRules { device, device6, addresses, counting }
     }
 }

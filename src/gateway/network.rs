@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Wan {
     /// Device name, if one is known.
     pub device: Option<String>,
+    /// The device of IPv6, if that is another one.
+    pub device6: Option<String>,
     /// Its IPv4 addresses, the primary first.
     pub addresses: Vec<Ipv4Addr>,
 }

@@ -109,7 +109,7 @@ fn lan(device: &str, address: Ipv4Addr) -> Lan {
 }
 
 fn wan(addresses: &[Ipv4Addr]) -> Wan {
-    Wan { device: Some("wan0".into()), addresses: addresses.into() }
+    Wan { device: Some("wan0".into()), device6: None, addresses: addresses.into() }
 }
 
 fn secs(seconds: u64) -> Duration {

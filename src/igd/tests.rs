@@ -46,7 +46,9 @@ fn world_with(policy: Policy) -> World {
         vec![Lan { device: "br-lan".into(), address: address.into(), prefix_len: 24 }],
         Instant::now(),
     );
-    gateway.set_wan(Wan { device: Some("wan0".into()), addresses: vec![EXTERNAL] }).unwrap();
+    gateway
+        .set_wan(Wan { device: Some("wan0".into()), device6: None, addresses: vec![EXTERNAL] })
+        .unwrap();
     let link = Link {
         up: true,
         upstream_bps: 5,

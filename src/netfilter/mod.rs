@@ -150,6 +150,8 @@ pub struct Installed {
 pub struct WanRules {
     /// WAN device name, at most 15 bytes, or `None` while it is unknown.
     pub device: Option<String>,
+    /// That of IPv6, likewise; `None` where it is the same.
+    pub device6: Option<String>,
     /// Addresses whose mapped ports are ours, sorted; at most [`WAN_ADDRESSES_MAX`].
     pub addresses: Vec<Ipv4Addr>,
     /// Every forwarded packet is looked at to count those of pinholes: only while there are some.

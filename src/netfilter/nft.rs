@@ -410,6 +410,11 @@ impl Backend for Nft {
 /// The keys that the sets that follow the WAN shall hold.
 struct WanKeys {
     addresses: Vec<Vec<u8>>,
+    /// The device of IPv4, if there is one.
+    device4: Vec<Vec<u8>>,
+    /// That of IPv6.
+    device6: Vec<Vec<u8>>,
+    /// Both.
     devices: Vec<Vec<u8>>,
     counting: bool,
 }
@@ -424,25 +429,30 @@ impl WanKeys {
         let mut addresses: Vec<_> = wan.addresses.iter().map(|a| a.octets().to_vec()).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        let mut devices = Vec::new();
-        if let Some(name) = &wan.device {
-            let key = ruleset::device_key(name).ok_or_else(|| {
-                BackendError::Failed(format!(
-                    "{name}: a device name has 1 to 15 bytes, no space or /"
-                ))
-            })?;
-            devices.push(key.to_vec());
-        }
-        Ok(WanKeys { addresses, devices, counting: wan.counting })
+        let device4 = device_keys(wan.device.as_deref())?;
+        let device6 = device_keys(wan.device6.as_deref().or(wan.device.as_deref()))?;
+        let mut devices = [&device4[..], &device6].concat();
+        devices.dedup();
+        Ok(WanKeys { addresses, device4, device6, devices, counting: wan.counting })
     }
 
     fn of(&self, set: WanSet) -> &[Vec<u8>] {
-        if set.is_by_address() {
-            &self.addresses
-        } else {
-            &self.devices
+        match set {
+            WanSet::Ext4 | WanSet::Self4 => &self.addresses,
+            WanSet::Out4 => &self.device4,
+            WanSet::In6 => &self.device6,
+            WanSet::Wanif => &self.devices,
         }
     }
+}
+
+/// The key of a device, if there is one.
+fn device_keys(name: Option<&str>) -> Result<Vec<Vec<u8>>, BackendError> {
+    let Some(name) = name else { return Ok(Vec::new()) };
+    let key = ruleset::device_key(name).ok_or_else(|| {
+        BackendError::Failed(format!("{name}: a device name has 1 to 15 bytes, no space or /"))
+    })?;
+    Ok(vec![key.to_vec()])
 }
 
 /// By key, each once; of equal keys the first stays.

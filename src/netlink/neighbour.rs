@@ -57,17 +57,20 @@ fn message(writer: &mut Writer, kind: u16, flags: u16, index: u32, how: u8, addr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::recorded::{here, hex};
+    use crate::netlink::recorded::hex;
     use crate::netlink::wire::Messages;
 
     #[test]
     fn one_entry_is_asked_for_and_one_host_solicited() {
-        let v4: IpAddr = "192.168.1.10".parse().unwrap();
         let mut writer = Writer::new(1);
-        get(&mut writer, 7, v4);
-        let expected = "24000000 1e00 0500 01000000 00000000 02000000 07000000 00000000
-                        08000100 c0a8010a";
-        assert_eq!(writer.finish(), here(expected));
+        get(&mut writer, 7, "192.168.1.10".parse().unwrap());
+        let written = writer.finish();
+        let message = Messages(&written).next().unwrap();
+        assert_eq!((message.kind, message.flags), (GET, wire::REQUEST | wire::ACK));
+        let [a, b, c, d] = 7u32.to_ne_bytes();
+        assert_eq!(message.payload[..HEADER], [2, 0, 0, 0, a, b, c, d, 0, 0, 0, 0]);
+        let destination = message.attributes(HEADER).find(DESTINATION).map(Vec::from);
+        assert_eq!(destination, Some(hex("c0a8010a")));
         let v6: IpAddr = "2001:db8::10".parse().unwrap();
         let mut writer = Writer::new(1);
         solicit(&mut writer, 7, v6);

@@ -238,6 +238,21 @@ fn the_owners_rules_hold_for_pinholes_too_157() {
 }
 
 #[test]
+fn where_ipv6_comes_in_by_a_device_of_its_own_pinholes_open_there() {
+    let world = World::new();
+    let config = world.config("\toption external_device6 'wan'");
+    let _daemon =
+        world.start_with(&config.replace("external_device 'wan'", "external_device 'ppp9'"));
+    let _server = world.tcp_server(Host::Alice, (ALICE6, 7000));
+    let id = alice(&world).open(7000, TCP, 60);
+    assert!(world.tcp(FROM_PEER6, to(7000)).is_ok());
+    assert!(alice(&world).packets(&id).unwrap() > 0);
+    let status = world.status();
+    assert_eq!(status["external"]["address6"], "2001:db8:ffff::1");
+    assert_eq!(status["state"], "no-external-address", "of IPv4 there is none");
+}
+
+#[test]
 fn an_ipv4_mapping_opens_nothing_for_ipv6_and_a_pinhole_nothing_for_ipv4() {
     // Design, invariant 10.
     let world = World::new();

@@ -49,7 +49,7 @@ run() {
 # The devices that the last start wrote, sorted by their place, in one line.
 devices() {
   local got
-  got=$(sed -n "/^config/,/^config/{s/^\t\(list\|option\) \(internal_device\|external_device\|ct_mark\) '\(.*\)'/\2=\3/p}" \
+  got=$(sed -n "/^config/,/^config/{s/^\t\(list\|option\) \(internal_device\|external_device6*\|ct_mark\) '\(.*\)'/\2=\3/p}" \
     "$ROOT/var/etc/postern.conf" | xargs)
   [ "$got" = "$1" ] || fail "devices are '$got', not '$1'"
 }
@@ -92,6 +92,10 @@ run start && good && devices 'internal_device=br-lan external_device=pppoe-wan'
 called 'procd_set_param netdev pppoe-wan' && called 'procd_add_reload_interface_trigger wan'
 sed -i /^wan/d "$ROOT/networks"
 run reload_service && devices 'internal_device=br-lan external_device=pppoe-wan' && called procd_open_instance
+
+router 'a WAN of IPv6 that is another one' <<<$'config upnpd config\n option external_iface wan\n option external_iface6 wan6'
+run start && good && devices 'internal_device=br-lan external_device=pppoe-wan external_device6=6in4'
+called 'procd_set_param netdev pppoe-wan 6in4' && called 'procd_add_reload_interface_trigger wan6'
 
 router 'a WAN by its zone' <<<$'config upnpd config\n option external_zone wan'
 run start && good && devices 'internal_device=br-lan external_device=pppoe-wan'

@@ -53,6 +53,7 @@ fn every_option_of_today_s_package_is_read_302() {
         option clean_ruleset_interval 600
         option friendly_name 'Zoë'\\''s router'
         option external_device pppoe-wan
+        option external_device6 6in4-wan6
         list internal_device br-lan
         list internal_device br-guest
         option ct_mark 0x10
@@ -75,6 +76,7 @@ fn every_option_of_today_s_package_is_read_302() {
             external_iface6: Some("wan6".into()),
             external_zone: Some("wan".into()),
             external_device: Device::new("pppoe-wan"),
+            external_device6: Device::new("6in4-wan6"),
             internal_iface: vec!["lan".into(), "guest".into()],
             internal_device: ["br-lan", "br-guest"].iter().filter_map(|n| Device::new(n)).collect(),
             external_ip: Some(Ipv4Addr::new(203, 0, 113, 1)),

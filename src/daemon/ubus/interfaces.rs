@@ -19,6 +19,8 @@ use std::io;
 pub struct Names {
     /// `external_iface`.
     external: Option<String>,
+    /// `external_iface6`.
+    external6: Option<String>,
     /// `external_zone`, which counts without the former.
     zone: Option<String>,
     /// `internal_iface`.
@@ -30,6 +32,7 @@ impl Names {
     pub fn of(config: &Config) -> Names {
         Names {
             external: config.external_iface.clone(),
+            external6: config.external_iface6.clone(),
             zone: config.external_zone.clone(),
             internal: config.internal_iface.clone(),
         }
@@ -103,6 +106,8 @@ impl Networks {
             let names = self.external(&config.external_iface);
             let up = self.devices(names, true).into_iter().chain(self.devices(names, false)).next();
             config.external_device = up.or(config.external_device.take());
+            let device6 = self.devices(config.external_iface6.as_slice(), false).into_iter().next();
+            config.external_device6 = device6.or(config.external_device6.take());
         }
         if options.internal.is_empty() {
             let devices = self.devices(&config.internal_iface, false);
@@ -133,7 +138,8 @@ impl Networks {
                 self.zone = networks;
             }
         }
-        let asked = [self.external(&names.external), &names.internal].concat();
+        let external6 = names.external6.as_slice();
+        let asked = [self.external(&names.external), external6, &names.internal].concat();
         self.known.retain(|known| asked.contains(&known.name));
         let before = std::mem::replace(&mut self.asked, asked.clone());
         for name in asked {

@@ -52,7 +52,7 @@ pub(super) fn wan(which: usize) -> Wan {
         1 => vec![Ipv4Addr::new(100, 64, 0, 1)],
         n => vec![Ipv4Addr::new(203, 0, 113, n as u8)],
     };
-    Wan { device: Some("wan0".into()), addresses }
+    Wan { device: Some("wan0".into()), device6: None, addresses }
 }
 
 pub(super) fn lans(guests: bool) -> Vec<Lan> {

@@ -98,8 +98,11 @@ fn the_connection_follows_link_and_address_items_105_106_108_110() {
     assert_eq!(world.ask(V1, "RequestConnection", &[]), "200");
     assert_eq!(world.ask(V1, "ForceTermination", &[]), "606");
 
-    let private =
-        Wan { device: Some("wan0".into()), addresses: vec![Ipv4Addr::new(100, 64, 0, 1)] };
+    let private = Wan {
+        device: Some("wan0".into()),
+        device6: None,
+        addresses: vec![Ipv4Addr::new(100, 64, 0, 1)],
+    };
     world.gateway.set_wan(private).unwrap();
     assert_eq!(status(&mut world), connected);
     assert_eq!(external(&mut world), "200 NewExternalIPAddress=");

@@ -34,11 +34,6 @@ impl WanSet {
             WanSet::Wanif => "wanif",
         }
     }
-
-    /// Whether its keys are addresses; else they are device names.
-    pub const fn is_by_address(self) -> bool {
-        matches!(self, WanSet::Ext4 | WanSet::Self4)
-    }
 }
 
 /// Writes the message that adds (`add`) or deletes one element of a set that follows the WAN.
