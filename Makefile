@@ -40,6 +40,7 @@ test: setup ## everything: check, integration, namespaces, router builds, an emu
 	tests/demo/run.sh
 	tests/openwrt/run.sh
 	tests/openwrt/package.py
+	tests/openwrt/lifecycle.py
 	cross/feed.sh
 	cross/size.sh check
 	cross/test.sh

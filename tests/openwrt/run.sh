@@ -142,6 +142,34 @@ run start; "$POSTERN" check "$ROOT/var/etc/postern.conf" >"$ROOT/said" && fail '
 router 'a jail' <<<$'config upnpd config\n option jail 1'
 run start && called 'procd_set_param capabilities /etc/capabilities/postern.json'
 
+# Taking over from miniupnpd: what another package owns is stopped and left, what nobody owns gives
+# way, and the old name of the service leads to the new one.
+name='uci-defaults'
+take_over() {
+  : >"$ROOT/calls"
+  sed "s#/etc/init.d/miniupnpd#$ROOT/miniupnpd#; s#/usr/sbin/miniupnpd#$ROOT/program#; \
+s#/usr/share/postern/firewall.sh#$ROOT/firewall.sh#" $FILES/postern.defaults >"$ROOT/defaults"
+  # As default_postinst does: in a shell of its own, by which it must not be ended with an error.
+  busybox ash -c '. tests/openwrt/stubs.sh; (. "$ROOT/defaults") || told failed' || fail "$1"
+  ! grep -q failed "$ROOT/calls" || fail "$1: exit code"
+  called 'firewall put '
+}
+theirs() {
+  printf '#!/bin/sh\necho "miniupnpd $1" >>%s/calls\n' "$ROOT" >"$ROOT/miniupnpd"
+  chmod 755 "$ROOT/miniupnpd"
+}
+router 'taken over' <$FILES/upnpd.config
+take_over 'a new system' && grep -q 'exec /etc/init.d/postern "$@"' "$ROOT/miniupnpd" || fail 'no alias'
+cp "$ROOT/miniupnpd" "$ROOT/alias"
+take_over 'once more' && cmp "$ROOT/miniupnpd" "$ROOT/alias"
+theirs && touch "$ROOT/program" && chmod 755 "$ROOT/program"
+cp "$ROOT/miniupnpd" "$ROOT/before"
+take_over 'beside miniupnpd' && called 'miniupnpd stop' && called 'miniupnpd disable'
+cmp "$ROOT/miniupnpd" "$ROOT/before"
+theirs && rm "$ROOT/program"
+take_over 'what miniupnpd left' && called 'miniupnpd stop' && cmp "$ROOT/miniupnpd" "$ROOT/alias"
+cmp "$ROOT/etc/config/upnpd" $FILES/upnpd.config || fail 'the configuration is another one'
+
 # The real kernel chooses the line; both load where fw4 has it.
 name='the firewall line'
 for line in label mark; do
