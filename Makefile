@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
-.PHONY: help build release demo test check lint bench clean setup cross cross-all size router-test unit-emulated feed package
+.PHONY: help build release demo test check lint bench clean setup cross cross-all size router-test unit-emulated feed package luci-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,10 +41,14 @@ test: setup ## everything: check, integration, namespaces, router builds, an emu
 	tests/openwrt/run.sh
 	tests/openwrt/package.py
 	tests/openwrt/lifecycle.py
+	tests/luci/run.sh
 	cross/feed.sh
 	cross/size.sh check
 	cross/test.sh
 	cross/router-test.sh mipsel-6.1
+
+luci-test: ## drive the LuCI pages with a browser, in network namespaces (as root)
+	@tests/luci/run.sh
 
 cross: ## the static daemon for one router target: make cross TARGET=mips-unknown-linux-musl
 	@[ -n "$(TARGET)" ] || { echo "make cross TARGET=…; targets: $$(grep -o '^[a-z][^ ]*' cross/targets | xargs)" >&2; exit 2; }

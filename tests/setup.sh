@@ -5,6 +5,7 @@
 #   tests/setup.sh         everything that `make test` needs
 #   tests/setup.sh demo    what `make demo` needs
 #   tests/setup.sh bench   what `make bench` needs
+#   tests/setup.sh luci    what `make luci-test` needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # A shell that `su` opened has not heard of some of these.
@@ -114,6 +115,10 @@ elif [ "$WHAT" = bench ]; then
 else
   has_node || missing+=(nodejs)
   want npm npm
+  want chromium chromium
+  [ -e /usr/share/fonts/truetype/dejavu ] || missing+=(fonts-dejavu-core)
+fi
+if [ "$WHAT" = test ]; then
   want python3 python3
   want busybox busybox
   want shellcheck shellcheck
@@ -130,23 +135,31 @@ else
 fi
 [ ${#missing[@]} = 0 ] || install "${missing[@]}"
 has_rust || install_rust
+
+# Installs what directory $1 locks into directory $2, unless it is there.
+npm_install() {
+  local ci=(npm ci --prefix "$2" --ignore-scripts --no-audit --no-fund --loglevel=error)
+  if ! cmp -s "$1/package-lock.json" "$2/installed"; then
+    rm -rf "$2"
+    mkdir -p "$2"
+    cp "$1/package.json" "$1/package-lock.json" "$2"
+    "${ci[@]}" >/dev/null || "${ci[@]}" >/dev/null || fail "npm could not install what $1 asks for"
+    mv "$2/package-lock.json" "$2/installed"
+  fi
+}
+
+if [ "$WHAT" = test ] || [ "$WHAT" = luci ]; then
+  has_node || fail "node $NODE or newer is needed; there is $(node --version)"
+  npm_install tests/luci target/luci-browser
+fi
 [ "$WHAT" = test ] || exit 0
 
 for tool in cargo-clippy rustfmt; do
   has $tool || fail "$tool is missing beside $(command -v cargo); with rustup: rustup component add clippy rustfmt"
 done
-has_node || fail "node $NODE or newer is needed; there is $(node --version)"
 
 # The npm clients, exactly as locked.
-readonly CLIENTS=target/clients
-if ! cmp -s tests/clients/package-lock.json $CLIENTS/installed; then
-  rm -rf $CLIENTS
-  mkdir -p $CLIENTS
-  cp tests/clients/package.json tests/clients/package-lock.json $CLIENTS
-  ci=(npm ci --prefix $CLIENTS --ignore-scripts --no-audit --no-fund --loglevel=error)
-  "${ci[@]}" >/dev/null || "${ci[@]}" >/dev/null || fail "npm could not install the test clients"
-  mv $CLIENTS/package-lock.json $CLIENTS/installed
-fi
+npm_install tests/clients target/clients
 
 # The PyPI clients, exactly as listed.
 readonly PYTHON=target/clients-python
