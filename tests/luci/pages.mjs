@@ -55,6 +55,8 @@ const table = async () => (await run('nft', ['list', 'table', 'inet', 'postern']
 const client = (...args) =>
   run('ip', ['netns', 'exec', LAN, process.execPath, new URL('client.mjs', import.meta.url).pathname, ...args]);
 
+const upnpc = (...args) => run('ip', ['netns', 'exec', LAN, 'upnpc', ...args]);
+
 async function until(what, done, seconds = 10) {
   for (const end = Date.now() + seconds * 1000; !(await done()); ) {
     assert.ok(Date.now() < end, `in ${seconds} s it did not come about that ${what}`);
@@ -81,6 +83,7 @@ const reload = () => daemon.kill('SIGHUP');
 async function open(path, { viewport = WIDE, readonly = false, poll = true } = {}) {
   await page?.close();
   page = await browser.newPage({ viewport });
+  page.setDefaultTimeout(10_000);
   page.on('pageerror', (error) => errors.push(`${error}`));
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
   await page.addInitScript(
@@ -168,11 +171,12 @@ test('nothing is open', async () => {
 
 test('what programs open shows by itself, every column of it, as text', async () => {
   await open(PAGE);
-  await client('upnp', HOST, '7000', '3600', HOSTILE);
-  await client('upnp', HOST, '7001', '0', 'Spiel & Spaß');
-  await client('natpmp', '7002', '1800');
-  await client('pcp', HOST, '7003', '1800');
-  await run('ip', ['netns', 'exec', LAN, 'upnpc', '-A', '', '0', HOST6, '7004', 'TCP', '3600']);
+  await client(HOST, '7000', '3600', HOSTILE);
+  await client(HOST, '7001', '0', 'Spiel & Spaß');
+  await upnpc('-e', 'of upnpc', '-a', HOST, '7002', '17002', 'UDP', '1800');
+  await upnpc('-e', 'of upnpc', '-a', HOST, '7003', '17003', 'UDP', '1800');
+  // Of itself it takes the first InternetGatewayDevice:1 it finds, which has no such service.
+  await upnpc('-u', 'http://192.168.1.1:5000/igd2/desc.xml', '-A', '', '0', HOST6, '7004', 'TCP', '3600');
   await until('five rows show', async () => (await rows()).length === 5);
 
   const times = [];
@@ -185,8 +189,8 @@ test('what programs open shows by itself, every column of it, as text', async ()
   assert.deepEqual(shown, [
     from(HOSTILE, 'UPnP', 'TCP', '17000', `${HOST}:7000`),
     from('Spiel & Spaß', 'UPnP', 'TCP', '17001', `${HOST}:7001`),
-    from(stored[7002].description || '–', 'NAT-PMP', 'UDP', '17002', `${HOST}:7002`),
-    from(stored[7003].description || '–', 'PCP', 'UDP', '17003', `${HOST}:7003`),
+    from('of upnpc', 'UPnP', 'UDP', '17002', `${HOST}:7002`),
+    from('of upnpc', 'UPnP', 'UDP', '17003', `${HOST}:7003`),
     from(stored[7004].description || '–', 'UPnP', 'TCP (IPv6)', '7004', `[${HOST6}]:7004`),
   ]);
   assert.ok(seconds(times[0]) > 3500 && seconds(times[0]) <= 3600, times[0]);
@@ -196,6 +200,33 @@ test('what programs open shows by itself, every column of it, as text', async ()
   assert.equal(await page.locator('#view img').count(), 0);
   assert.equal(await page.evaluate(() => window.__pwned), undefined);
   await shoot('page');
+});
+
+test('each origin has a name, what never ends and what is disabled is said', async () => {
+  const changes = [
+    { origin: 'natpmp', remote: '11.22.33.2' },
+    { origin: 'pcp', expires_in: null, description: '' },
+    { origin: 'manual', enabled: false },
+  ];
+  const columns = ['Opened by', 'Reachable from', 'Description'];
+  await open(PAGE, { poll: false });
+  const before = await rows();
+  await page.route('**/ubus', async (route) => {
+    const { params } = route.request().postDataJSON();
+    if (params[1] !== 'postern' || params[2] !== 'list') return route.fallback();
+    const answer = await (await route.fetch()).json();
+    changes.forEach((change, i) => Object.assign(answer.result[1].mappings[i], change));
+    return route.fulfill({ json: answer });
+  });
+  await page.reload();
+  await until('the rows show', async () => (await rows()).length === before.length);
+  const after = await rows();
+  assert.deepEqual(after.slice(0, 3).map((row) => columns.map((column) => row[column])), [
+    ['NAT-PMP', '11.22.33.2', HOSTILE],
+    ['PCP', 'anywhere', '–'],
+    ['Manual', 'anywhere', 'of upnpc'],
+  ]);
+  assert.deepEqual(after.slice(1, 3).map((row) => row['Remaining time']), ['no end', 'disabled']);
 });
 
 test('the time that is left counts down each second, without asking', async () => {
@@ -267,7 +298,7 @@ test('what could not be closed is said, and stays', async () => {
   await page.waitForSelector('#maincontent > .alert-message.danger');
   assert.equal(await page.textContent('#maincontent > .alert-message.danger'), 'The port could not be closed: ubus code 6');
   assert.equal((await rows()).length, 2);
-  assert.equal(await row('17000').getByText('Delete').isEnabled(), true);
+  await until('the button is there again', () => row('17000').getByText('Delete').isEnabled());
 });
 
 test('the name of a host is text too', async () => {
@@ -313,7 +344,7 @@ test('everything is closed at once, after a question', async () => {
 
 test('the owner opens a port by hand', async () => {
   // The hosts offered are those with a name.
-  await client('upnp', HOST, '7000', '60', 'x');
+  await client(HOST, '7000', '60', 'x');
   await open(PAGE);
   await page.getByText('Open a port…').click();
   const input = (id) => page.locator(`#postern_add_${id}`);
@@ -495,6 +526,7 @@ test('a rule is added, checked, moved and removed', async () => {
   await input('int_addr').fill('2001:db8:1::/64');
   await input('int_ports').fill('');
   await page.locator('.modal').getByText('Save', { exact: true }).click();
+  await page.waitForTimeout(1000); console.log(await page.textContent('.modal'));
   await until('the dialog closes', async () => (await page.locator('.modal').count()) === 0);
   assert.deepEqual(await cells(), [
     ['Deny all ports', 'Deny', '0-65535', '0.0.0.0/0', '0-65535'],

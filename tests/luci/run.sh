@@ -1,7 +1,8 @@
 #!/bin/bash
 # Shows that the LuCI app works, as root: its source is such as OpenWrt's build takes, and
 # Debian's Chromium drives its pages before a Postern that runs in network namespaces.
-# Pictures of the pages are left in target/luci.
+# Pictures of the pages are left in target/luci. Arguments are given to node, as in
+# run.sh --test-name-pattern=phone.
 set -eu
 cd "$(dirname "$0")/../.."
 NAME=luci
@@ -18,5 +19,5 @@ rm -f target/luci/*.png
 at $ROUTER env POSTERN="$POSTERN" WORK="$WORK" LAN=$LAN WAN=$WAN HOST=$HOST HOST6=$HOST6 \
   EXTERNAL=$EXTERNAL BROWSER="$PWD/target/luci-browser" SCREENSHOTS="$PWD/target/luci" \
   HOME="$WORK/browser" TMPDIR="$WORK/browser" \
-  node tests/luci/pages.mjs
+  node "$@" tests/luci/pages.mjs
 ok "the pages work; their pictures are in target/luci"
