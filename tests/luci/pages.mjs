@@ -296,7 +296,7 @@ test('what could not be closed is said, and stays', async () => {
   });
   await row('17000').getByText('Delete').click();
   await page.waitForSelector('#maincontent > .alert-message.danger');
-  assert.equal(await page.textContent('#maincontent > .alert-message.danger'), 'The port could not be closed: ubus code 6');
+  assert.equal(await page.textContent('#maincontent > .alert-message.danger'), 'The port could not be closed: RPC call to postern/delete failed with ubus code 6: Permission denied');
   assert.equal((await rows()).length, 2);
   await until('the button is there again', () => row('17000').getByText('Delete').isEnabled());
 });
@@ -362,7 +362,10 @@ test('the owner opens a port by hand', async () => {
   await input('internal').fill('22');
   server.added = [2];
   await submit();
-  await until('the refusal shows', async () => (await message()).startsWith('The router did not open it (ubus code 2)'));
+  await until('the refusal shows', async () => (await message()) === 'The router did not open it: ubus code 2');
+  server.added = [6, { error: HOSTILE }];
+  await submit();
+  await until('the reason shows', async () => (await message()) === `The router did not open it: ${HOSTILE}`);
   await shoot('open-a-port');
 
   server.added = [0, { id: 9, external_port: 2222 }];
@@ -373,7 +376,7 @@ test('the owner opens a port by hand', async () => {
   await until('the dialog closes', async () => (await page.locator('.modal').count()) === 0);
   const asked = server.calls.filter(([object, method]) => object === 'postern' && method === 'add').map(([, , args]) => args);
   assert.deepEqual(asked, [
-    { protocol: 'TCP', external_port: 22, internal_address: HOST, internal_port: 22, lease: 0, description: '' },
+    ...Array(2).fill({ protocol: 'TCP', external_port: 22, internal_address: HOST, internal_port: 22, lease: 0, description: '' }),
     { protocol: 'TCP', external_port: 2222, internal_address: HOST, internal_port: 22, lease: 3600, description: 'ssh' },
   ]);
 });
@@ -562,7 +565,7 @@ test('a firewall without the line that lets traffic through is told of, until it
   await firewall('flush', 'chain', 'inet', 'fw4', 'forward');
   await open(PAGE);
   assert.equal(await alert().locator('h4').textContent(), 'The firewall drops what the open ports let in');
-  assert.match(await alert().textContent(), /Restart “firewall” under System › Startup/);
+  assert.match(await alert().textContent(), /Restart “postern” under System › Startup/);
   await shoot('firewall');
   await firewall('-f', 'tests/netns/fw4.nft');
   await until('the message goes', async () => (await alert().count()) === 0, 15);
@@ -612,7 +615,7 @@ test('a service that is stopped is told of, on the page and the overview, and it
   await stop();
   await until('it is told', async () => (await alert().count()) === 1, 15);
   assert.equal(await alert().locator('h4').textContent(), 'The service is not running');
-  assert.match(await alert().textContent(), /start it under System › Startup/);
+  assert.match(await alert().textContent(), /start “postern” under System › Startup/);
   assert.equal(await page.locator('#postern_mappings').isVisible(), false);
 
   await tab('General');

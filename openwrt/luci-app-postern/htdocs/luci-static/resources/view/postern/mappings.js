@@ -12,7 +12,7 @@
 // of E() is always given in an array here, because a bare string would become markup.
 
 /* Rows asked for at once. */
-const LIST_LIMIT = 256;
+const LIST_LIMIT = 128;
 /* Rows shown; how many more there are is said. */
 const ROWS_MAX = 1024;
 /* Milliseconds after which the names of hosts are asked for again if one is not known. */
@@ -40,12 +40,14 @@ const callList = rpc.declare({
 const callDelete = rpc.declare({
 	object: 'postern',
 	method: 'delete',
-	params: [ 'id' ]
+	params: [ 'id' ],
+	reject: true
 });
 
 const callFlush = rpc.declare({
 	object: 'postern',
-	method: 'flush'
+	method: 'flush',
+	reject: true
 });
 
 const callAdd = rpc.declare({
@@ -59,11 +61,6 @@ const callHostHints = rpc.declare({
 	method: 'getHostHints',
 	expect: { '': {} }
 });
-
-/* The code of ubus in the answer to a call that answers nothing else. */
-function codeOf(reply) {
-	return typeof(reply) == 'number' ? reply : 0;
-}
 
 /* Why a call was rejected, as far as the page says different things. */
 function failureOf(error) {
@@ -158,14 +155,14 @@ function trouble(data, enabled) {
 
 	if (data.failed == 'silent')
 		return [ 'warning', _('The service does not answer'), [
-			_('It may be starting. If this message stays, restart it under System › Startup and look at Status › System Log.')
+			_('It may be starting. If this message stays, restart “postern” under System › Startup and look at Status › System Log.')
 		] ];
 
 	if (data.failed)
 		return [ 'warning', _('The service is not running'), [
 			enabled === false
 				? _('Tick “Start the service” below and press “Save & Apply”.')
-				: _('Enable it under Services › Port Opening (UPnP), or start it under System › Startup. If it does not stay up, Status › System Log says why.')
+				: _('Enable it under Services › Port Opening (UPnP), or start “postern” under System › Startup. If it does not stay up, Status › System Log says why.')
 		] ];
 
 	const status = data.status;
@@ -194,7 +191,7 @@ function trouble(data, enabled) {
 
 	if (status.firewall?.forward_hook == 'missing')
 		return [ 'danger', _('The firewall drops what the open ports let in'), [
-			_('Its rule that lets this traffic through is not loaded. Restart “firewall” under System › Startup. If this message stays, install the package “postern” again, which brings the rule.')
+			_('Its line that lets this traffic through is not loaded. Restart “postern” under System › Startup, which puts it in place. If this message stays, Status › System Log says why.')
 		] ];
 
 	if (status.state != 'active')
@@ -241,6 +238,15 @@ const COLUMNS = [
 	[ 'left', () => _('Remaining time') ],
 	[ 'count', () => _('Connections') ]
 ];
+
+/* Long words break, though not those of usual length. */
+const STYLES = {
+	host: 'overflow-wrap:anywhere;min-width:6em',
+	internal: 'overflow-wrap:anywhere;min-width:11em',
+	remote: 'overflow-wrap:anywhere;min-width:6em',
+	description: 'overflow-wrap:anywhere;min-width:8em',
+	left: 'min-width:7em'
+};
 
 function setText(node, text) {
 	if (node.textContent !== text)
@@ -362,7 +368,7 @@ const Box = baseclass.extend({
 			row.cells[key] = E('td', {
 				'class': 'td',
 				'data-title': title(),
-				'style': key == 'host' || key == 'description' || key == 'internal' || key == 'remote' ? 'overflow-wrap:anywhere' : null
+				'style': STYLES[key]
 			});
 
 		row.node = E('tr', { 'class': 'tr', 'data-id': id }, [
@@ -409,15 +415,11 @@ const Box = baseclass.extend({
 
 	/* Runs one change, tells `done` whether it was made, then shows what there is. */
 	change(call, what, done) {
-		return call.then(reply => {
-			const code = codeOf(reply);
-
+		return call.then(() => done(true), error => {
 			/* What is not there any more needs no deleting. */
-			if (code != 0 && code != UBUS_NOT_FOUND)
-				throw new Error(_('ubus code %d').format(code));
+			if (failureOf(error) == 'missing')
+				return done(true);
 
-			done(true);
-		}).catch(error => {
 			ui.addNotification(null, E('p', [ what.format(error.message) ]), 'danger');
 			done(false);
 		}).then(() => {
@@ -522,8 +524,9 @@ const Box = baseclass.extend({
 
 		return callAdd(inputs.protocol.value, external, address, internal, undefined,
 			Number(inputs.lease.value), inputs.description.value).then(reply => {
-			if (codeOf(reply) != 0)
-				return fail(_('The router did not open it (ubus code %d): the port may be in use, kept for the router itself, or the address not one of the local network.').format(codeOf(reply)));
+			/* A refusal is a code, or the words with it. */
+			if (reply?.id == null)
+				return fail(_('The router did not open it: %s').format(reply?.error ?? _('ubus code %d').format(reply)));
 
 			ui.hideModal();
 			this.changed = performance.now();
