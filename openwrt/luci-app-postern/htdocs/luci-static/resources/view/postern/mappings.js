@@ -493,7 +493,7 @@ const Box = baseclass.extend({
 			field('protocol', _('Protocol'), inputs.protocol),
 			field('internal', _('Internal port'), inputs.internal),
 			field('external', _('External port'), inputs.external),
-			field('lease', _('Remaining time'), inputs.lease),
+			field('lease', _('Duration'), inputs.lease),
 			field('description', _('Description'), inputs.description),
 			E('div', { 'class': 'right' }, [
 				E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Cancel') ]),
