@@ -123,6 +123,7 @@ const apply = async () => {
   const before = server.calls.length;
   await page.getByText('Save & Apply').click();
   await until('the page applied', () => server.calls.slice(before).some(([object, method]) => object === 'uci' && method === 'apply'));
+  await until('the answer is there', () => page.locator('.cbi-button-apply').isEnabled());
 };
 const check = async () => (await run(POSTERN, ['check', CONFIG])).stdout;
 
