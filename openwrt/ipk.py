@@ -105,8 +105,10 @@ def luci(folder):
                 path = os.path.join(where, name)
                 mode = 0o755 if os.access(path, os.X_OK) and os.stat(path).st_mode & 0o111 else 0o644
                 data[place + os.path.relpath(path, base)] = (read(path), mode)
-    package(folder, fields("luci-app-postern", "luci-base, postern, rpcd", "all",
-                           "LuCI pages for postern"), data,
+    other = "luci-app-upnp"
+    more = [("Conflicts", other), ("Provides", other), ("Replaces", other)]
+    package(folder, fields("luci-app-postern", "luci-base, postern, rpcd-mod-luci", "all",
+                           "LuCI pages for postern", more), data,
             {"postinst": (POSTINST.encode(), 0o755), "prerm": (PRERM.encode(), 0o755)})
 
 

@@ -8,6 +8,7 @@ use crate::proto::ubus::{self, Message, Type};
 use crate::sys::Interest;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Time for ubusd to take what is sent.
@@ -19,6 +20,11 @@ const ASK_TIME: Duration = Duration::from_secs(3);
 const RECEIVE_MAX: usize = 64 << 10;
 /// Bytes taken at once.
 const PIECE: usize = 1024;
+
+/// LuCI's own object, and its own app's plugin of rpcd, which has the name wherever it is there:
+/// rpcd frees memory that it goes on using when it finds the name taken.
+const LUCI_NAME: &str = "luci.upnp";
+const LUCI_PLUGIN: &str = "/usr/share/rpcd/ucode/luci.upnp";
 
 /// The object that hears events.
 const LISTENER: usize = OBJECTS.len() - 1;
@@ -75,13 +81,17 @@ impl Link {
     /// Makes our objects known and registers for events.
     pub(super) async fn publish(&mut self) -> io::Result<()> {
         for (at, object) in OBJECTS.iter().enumerate() {
+            let path = object.map(|(path, _)| path);
+            if path == Some(LUCI_NAME) && Path::new(LUCI_PLUGIN).exists() {
+                continue;
+            }
             let request = ubus::add_object(self.next(), *object);
             self.send(&request);
             let mut id = None;
             let mut take = |message: &Message<'_>| id = message.object;
             self.answer(Type::Status, 0, &mut take).await?.ok_or(ErrorKind::TimedOut)?;
             self.objects[at] = id;
-            if let (None, Some((path, _))) = (id, object) {
+            if let (None, Some(path)) = (id, path) {
                 log::info!("ubus: somebody else is {path}");
             }
         }
