@@ -12,12 +12,10 @@ CONFIG = "etc/config/upnpd"
 FUNCTIONS = """\
 default_postinst() {
 	code=0
-	if [ -f /usr/lib/opkg/info/postern.postinst-pkg ]; then
-		(. /usr/lib/opkg/info/postern.postinst-pkg) || code=$?
-	fi
 	for script in $(grep ^/etc/uci-defaults/ /usr/lib/opkg/info/postern.list); do
 		(cd /etc/uci-defaults && . "$script") && rm -f "$script"
 	done
+	(. /usr/lib/opkg/info/postern.postinst-pkg) || code=$?
 	[ "$PKG_UPGRADE" = 1 ] || /etc/init.d/postern enable
 	/etc/init.d/postern start
 	return $code
