@@ -136,6 +136,59 @@ run start && devices 'internal_device=br-lan'
 good && grep -qF "$(printf '%s' 'a"b`id`$(id)')" "$ROOT/var/etc/postern.conf" || fail 'value changed'
 [ ! -e /tmp/postern-owned ] || fail 'a value was run'
 
+# Every option of today's package, with a value that is not its default, is the daemon's as it was
+# written, a quote and a line end in a value too.
+router 'every option' <<'END'
+config upnpd config
+	option enabled yes
+	option enable_upnp 1
+	option enable_natpmp 0
+	option secure_mode 0
+	option log_output 1
+	option external_iface wan
+	option external_iface6 wan6
+	option external_zone wan
+	option external_ip 203.0.113.7
+	option internal_iface 'lan guest'
+	option port 5001
+	option download 2048
+	option upload 1024
+	option upnp_lease_file /tmp/leases
+	option upnp_lease_file6 /tmp/leases6
+	option igdv1 0
+	option use_stun 0
+	option stun_host stun.example.org
+	option stun_port 3479
+	option ext_allow_private_ipv4 1
+	option ipv6_disable 1
+	option system_uptime 0
+	option presentation_url 'http://192.168.1.1/?a=1&b=2'
+	option serial_number "it's"
+	option model_number '1 "2" $3'
+	option notify_interval 90
+	option uuid 01234567-89ab-cdef-0123-456789abcdef
+	option clean_ruleset_threshold 20
+	option clean_ruleset_interval 600
+config perm_rule
+	option action allow
+	option ext_ports 1024-65535
+	option int_addr 192.168.1.0/24
+	option int_ports 1024:2048
+	option comment 'two
+lines'
+config perm_rule
+	option action deny
+	option ext_ports 0-65535
+	option int_addr 0.0.0.0/0
+	option int_ports 0-65535
+END
+run start && good
+# After the devices the same lines in the same order; the head of the section is the init script's.
+"$UCI" -c "$ROOT/etc/config" export upnpd | sed '1d; /^$/d' >"$ROOT/written"
+[ "$(grep -c '^	option' "$ROOT/written")" = 38 ] || fail 'the test itself has lost an option'
+sed "/^#/d; /_device6* '/d; /^$/d" "$ROOT/var/etc/postern.conf" | sed 1d |
+  diff "$ROOT/written" - || fail 'an option is another one'
+
 router 'a file that uci refuses' <<<$'config upnpd config\n option port\nconfig perm_rule\n option action "allow'
 run start; "$POSTERN" check "$ROOT/var/etc/postern.conf" >"$ROOT/said" && fail 'mistake hidden'
 
