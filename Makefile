@@ -54,7 +54,7 @@ cross: ## the static daemon for one router target: make cross TARGET=mips-unknow
 	@[ -n "$(TARGET)" ] || { echo "make cross TARGET=…; targets: $$(grep -o '^[a-z][^ ]*' cross/targets | xargs)" >&2; exit 2; }
 	@cross/build.sh $(TARGET)
 
-package: ## OpenWrt packages: make package TARGET=mips-unknown-linux-musl [ARCH=mips_24kc]
+package: ## OpenWrt packages: make package TARGET=mips-unknown-linux-musl [ARCH=mips_24kc], or TARGET=all
 	@[ -n "$(TARGET)" ] || { echo "make package TARGET=…; cross/targets lists them" >&2; exit 2; }
 	@openwrt/package.sh $(TARGET) $(ARCH)
 

@@ -1,116 +1,69 @@
 #!/usr/bin/env python3
-"""Writes an .ipk package as opkg reads it: a compressed tar of three members. The same input gives
-the same bytes: owners are root, names sorted, the time is SOURCE_DATE_EPOCH.
+"""Writes an .ipk package as opkg reads it (OpenWrt up to 24.10): a compressed tar of three members.
+The same input gives the same bytes: owners are root, names sorted, the time is SOURCE_DATE_EPOCH.
 
     openwrt/ipk.py postern BINARY ARCHITECTURE FOLDER
     openwrt/ipk.py luci FOLDER
 """
-import gzip, io, os, re, sys, tarfile
+import io, sys, tarfile, zlib
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-EPOCH = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
-FILES = [  # where it is, where it goes, mode
-    ("upnpd.config", "etc/config/upnpd", 0o600),
-    ("postern.init", "etc/init.d/postern", 0o755),
-    ("postern.defaults", "etc/uci-defaults/90-postern", 0o755),
-    ("postern.json", "etc/capabilities/postern.json", 0o644),
-    ("firewall.sh", "usr/share/postern/firewall.sh", 0o755),
-    ("forward-label.nft", "usr/share/postern/forward-label.nft", 0o644),
-    ("forward-mark.nft", "usr/share/postern/forward-mark.nft", 0o644),
-]
-HEAD = '#!/bin/sh\n[ -s "${IPKG_INSTROOT}/lib/functions.sh" ] || exit 0\n. "${IPKG_INSTROOT}/lib/functions.sh"\n'
-POSTINST = HEAD.replace("#!/bin/sh\n", '#!/bin/sh\n[ "${IPKG_NO_SCRIPT}" != 1 ] || exit 0\n') + 'default_postinst "$0" "$@"\n'
-PRERM = HEAD + 'default_prerm "$0" "$@"\n'
+import contents
+
+# opkg calls these; OpenWrt's functions find the `…-pkg` scripts and the services by the file's name.
+HEAD = '[ -s "${IPKG_INSTROOT}/lib/functions.sh" ] || exit 0\n. "${IPKG_INSTROOT}/lib/functions.sh"\n'
+POSTINST = '#!/bin/sh\n[ "${IPKG_NO_SCRIPT}" != 1 ] || exit 0\n' + HEAD + 'default_postinst "$0" "$@"\n'
+PRERM = "#!/bin/sh\n" + HEAD + 'default_prerm "$0" "$@"\n'
 
 
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def tar(entries):
-    """A compressed tar of {name: (bytes, mode)} with the folders above each name."""
-    names = {}
-    for name, entry in entries.items():
-        for end in [m.start() for m in re.finditer("/", name)]:
-            names[name[:end]] = None
-        names[name] = entry
+def tar(files):
+    """A compressed tar of {path: (bytes, mode)} with the folders above each."""
+    names = {**dict.fromkeys(contents.folders(files)), **files}
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.GNU_FORMAT) as out:
-        for name in ["."] + sorted(names):
-            info = tarfile.TarInfo("./" if name == "." else "./" + name)
-            info.mtime, info.uname, info.gname = EPOCH, "root", "root"
-            entry = names.get(name)
-            if entry is None:
+        for name in sorted(names):
+            info = tarfile.TarInfo("./" + name)
+            info.mtime, info.uname, info.gname = contents.epoch(), "root", "root"
+            if names[name] is None:
                 info.type, info.mode = tarfile.DIRTYPE, 0o755
                 out.addfile(info)
             else:
-                info.size, info.mode = len(entry[0]), entry[1]
-                out.addfile(info, io.BytesIO(entry[0]))
-    return gzip.compress(plain.getvalue(), 9, mtime=0)
+                data, info.mode = names[name]
+                info.size = len(data)
+                out.addfile(info, io.BytesIO(data))
+    # 31: a gzip header, which names no file and no time.
+    deflate = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return deflate.compress(plain.getvalue()) + deflate.flush()
 
 
-def scripts(name):
-    """What the feed's Makefile defines as this script."""
-    text = read(f"{HERE}/postern/Makefile").decode()
-    body = re.search(rf"define Package/postern/{name}\n(.*?)endef", text, re.S).group(1)
-    return body.replace("$$", "$").encode()
+def control(package):
+    """The fields. With both Conflicts and Replaces opkg removes what is in the way."""
+    size = sum(len(data) for data, _ in package.files.values())
+    conflicts = ", ".join(package.conflicts)
+    fields = [
+        ("Package", package.name), ("Version", f"{package.version}-{package.release}"),
+        ("Depends", ", ".join(package.depends)), ("Conflicts", conflicts),
+        ("Provides", ", ".join(package.provides)), ("Replaces", conflicts),
+        ("Source", f"openwrt/{package.name}"), ("SourceName", package.name), ("License", package.license),
+        ("Section", package.section), ("SourceDateEpoch", contents.epoch()),
+        ("Maintainer", package.maintainer), ("Architecture", package.architecture),
+        ("Installed-Size", size), ("Description", package.description)]
+    return "".join(f"{key}: {value}\n" for key, value in fields if value != "")
 
 
-def package(folder, fields, data, control):
-    size = sum(len(content) for content, _ in data.values())
-    lines = [f"{key}: {value}" for key, value in fields if value]
-    lines.insert(-1, f"Installed-Size: {size}")
-    control = {"control": (("\n".join(lines) + "\n").encode(), 0o644), **control}
-    values = dict(fields)
-    path = f"{folder}/{values['Package']}_{values['Version']}_{values['Architecture']}.ipk"
-    os.makedirs(folder, exist_ok=True)
-    members = {"debian-binary": b"2.0\n", "data.tar.gz": tar(data), "control.tar.gz": tar(control)}
-    with open(path + ".new", "wb") as out:
-        out.write(tar({name: (content, 0o644) for name, content in members.items()}))
-    os.replace(path + ".new", path)
-    print(path)
-
-
-def fields(name, depends, architecture, description, more=()):
-    makefile = read(f"{HERE}/postern/Makefile").decode()
-    value = lambda key: re.search(rf"^{key}:=(.*)$", makefile, re.M).group(1)
-    return [
-        ("Package", name), ("Version", f"{value('PKG_VERSION')}-{value('PKG_RELEASE')}"),
-        ("Depends", depends), *more, ("Source", f"openwrt/{name}"), ("SourceName", name),
-        ("License", value("PKG_LICENSE")), ("Section", "net" if name == "postern" else "luci"),
-        ("SourceDateEpoch", str(EPOCH)), ("Maintainer", value("PKG_MAINTAINER")),
-        ("Architecture", architecture), ("Description", description)]
-
-
-def postern(binary, architecture, folder):
-    data = {to: (read(f"{HERE}/postern/files/{name}"), mode) for name, to, mode in FILES}
-    data["usr/sbin/postern"] = (read(binary), 0o755)
-    taken = "miniupnpd-nftables, miniupnpd-iptables"
-    # No C library: the program is static.
-    more = [("Conflicts", taken), ("Provides", "miniupnpd"), ("Replaces", taken)]
-    package(folder, fields("postern", "firewall4, kmod-nft-nat", architecture,
-                           "UPnP IGD, NAT-PMP and PCP daemon", more), data,
-            {"conffiles": (b"/etc/config/upnpd\n", 0o644),
-             "postinst": (POSTINST.encode(), 0o755), "prerm": (PRERM.encode(), 0o755),
-             "postinst-pkg": (scripts("postinst"), 0o755), "prerm-pkg": (scripts("prerm"), 0o755)})
-
-
-def luci(folder):
-    data = {}
-    for top, place in (("htdocs", "www/"), ("root", "")):
-        base = f"{HERE}/luci-app-postern/{top}"
-        for where, _, names in os.walk(base):
-            for name in names:
-                path = os.path.join(where, name)
-                mode = 0o755 if os.access(path, os.X_OK) and os.stat(path).st_mode & 0o111 else 0o644
-                data[place + os.path.relpath(path, base)] = (read(path), mode)
-    other = "luci-app-upnp"
-    more = [("Conflicts", other), ("Provides", other), ("Replaces", other)]
-    package(folder, fields("luci-app-postern", "luci-base, postern, rpcd-mod-luci", "all",
-                           "LuCI pages for postern", more), data,
-            {"postinst": (POSTINST.encode(), 0o755), "prerm": (PRERM.encode(), 0o755)})
+def write(package, folder):
+    meta = {"control": (control(package), 0o644), "postinst": (POSTINST, 0o755), "prerm": (PRERM, 0o755)}
+    if package.conffiles:
+        meta["conffiles"] = ("".join(f"{path}\n" for path in package.conffiles), 0o644)
+    for name in "postinst", "prerm":
+        if body := getattr(package, name):
+            meta[f"{name}-pkg"] = ("#!/bin/sh\n" + body, 0o755)
+    meta = {name: (text.encode(), mode) for name, (text, mode) in meta.items()}
+    name = f"{package.name}_{package.version}-{package.release}_{package.architecture}.ipk"
+    contents.write(f"{folder}/{name}", tar({
+        "debian-binary": (b"2.0\n", 0o644),
+        "data.tar.gz": (tar(package.files), 0o644),
+        "control.tar.gz": (tar(meta), 0o644)}))
 
 
 if __name__ == "__main__":
-    {"postern": postern, "luci": luci}[sys.argv[1]](*sys.argv[2:])
+    write(*contents.from_arguments("ipk.py", sys.argv[1:]))
