@@ -40,6 +40,7 @@ test: setup ## everything: check, integration, namespaces, router builds, an emu
 	tests/demo/run.sh
 	tests/openwrt/run.sh
 	tests/openwrt/package.py
+	tests/openwrt/apk.py
 	tests/openwrt/lifecycle.py
 	tests/luci/run.sh
 	cross/feed.sh

@@ -4,6 +4,7 @@ import gzip, io, os, subprocess, sys, tarfile, tempfile
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 os.environ["SOURCE_DATE_EPOCH"] = "1700000000"
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 def members(data):
@@ -64,6 +65,25 @@ with tempfile.TemporaryDirectory() as work:
         ran = subprocess.run(["busybox", "ash", path, "configure"], capture_output=True, text=True,
                              env={"IPKG_INSTROOT": root, "PATH": os.environ["PATH"]})
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, said, ""), (name, ran)
+
+    # The LuCI pages take luci-app-upnp's place: rpcd does not bear both.
+    subprocess.run([sys.executable, "openwrt/ipk.py", "luci", work], check=True, stdout=subprocess.DEVNULL)
+    outer = members(open(f"{work}/luci-app-postern_0.1.0-1_all.ipk", "rb").read())
+    pages, luci = members(outer["./data.tar.gz"][1]), members(outer["./control.tar.gz"][1])
+    size = sum(len(content) for _, content in pages.values())
+    assert luci.pop("./control")[1].decode().splitlines() == [
+        "Package: luci-app-postern", "Version: 0.1.0-1", "Depends: luci-base, postern, rpcd-mod-luci",
+        "Conflicts: luci-app-upnp", "Provides: luci-app-upnp", "Replaces: luci-app-upnp",
+        "Source: openwrt/luci-app-postern", "SourceName: luci-app-postern", "License: MIT OR Apache-2.0",
+        "Section: luci", "SourceDateEpoch: 1700000000", "Maintainer: The Postern authors", "Architecture: all",
+        f"Installed-Size: {size}",
+        "Description: LuCI page for Postern (UPnP IGD, NAT-PMP and PCP)"]
+    assert {name: oct(mode) for name, (mode, _) in luci.items()} == {
+        "./postinst": "0o755", "./postinst-pkg": "0o755", "./prerm": "0o755"}
+    assert (luci["./postinst"], luci["./prerm"]) == (control["./postinst"], control["./prerm"])
+    assert b"killall -HUP rpcd" in luci["./postinst-pkg"][1], "rpcd reads access lists when told"
+    assert "./usr/share/rpcd/acl.d/luci-app-postern.json" in pages
+    assert all(name.startswith(("./www/luci-static/resources/view/", "./usr/share/")) for name in pages), pages
 
     makefile = open("openwrt/postern/Makefile").read()
     for _, (mode, content) in data.items():
