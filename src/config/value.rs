@@ -42,15 +42,19 @@ pub(super) fn short(word: &str, least: u16) -> Result<u16, String> {
     Ok(u16::try_from(number).unwrap_or(u16::MAX))
 }
 
-/// Up to 32 bits, not 0, decimal or `0x` hexadecimal.
+/// Up to 32 bits, not 0: decimal that begins with no 0, or `0x` and up to eight digits. No other
+/// spelling, because the script that puts the firewall's line in place must read the same.
 pub(super) fn mask(word: &str) -> Result<u32, String> {
     let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
     let mask = match digits {
-        Some(digits) => u32::from_str_radix(digits, 16),
-        None => word.parse(),
+        Some(digits) if digits.len() <= 8 && !digits.starts_with('+') => {
+            u32::from_str_radix(digits, 16).ok()
+        }
+        None if !word.starts_with(['0', '+']) => word.parse().ok(),
+        _ => None,
     };
     match mask {
-        Ok(mask) if mask != 0 => Ok(mask),
+        Some(mask) if mask != 0 => Ok(mask),
         _ => Err([&shown(word), " is no mark: write one like 0x40000000, not 0"].concat()),
     }
 }
@@ -173,7 +177,10 @@ mod tests {
         assert_eq!(mask("0x40000000"), Ok(0x4000_0000));
         assert_eq!(mask("0XFF"), Ok(255));
         assert_eq!(mask("4294967295"), Ok(u32::MAX));
-        for word in ["", "0", "0x0", "0x", "0x100000000", "4294967296", "-1", "bit"] {
+        let other = ["010", "+5", "0x+5", "0x000000010", "0x0000000001"];
+        for word in
+            ["", "0", "0x0", "0x", "0x100000000", "4294967296", "-1", "bit"].iter().chain(&other)
+        {
             assert!(mask(word).is_err(), "{word}");
         }
     }

@@ -57,7 +57,7 @@ devices() {
 called() { grep -qxF -- "$1" "$ROOT/calls" || fail "not called: $1"; }
 idle() {
   ! grep -q procd_open_instance "$ROOT/calls" || fail "started"
-  called 'procd_add_reload_trigger upnpd'
+  called 'procd_add_reload_trigger upnpd firewall'
 }
 good() { "$POSTERN" check "$ROOT/var/etc/postern.conf" >"$ROOT/said" || fail "$(cat "$ROOT/said")"; }
 
@@ -237,6 +237,14 @@ put() { IPKG_INSTROOT=$ROOT/img PATH=$ROOT/bin:$PATH unshare --net busybox ash $
 include=$ROOT/img/usr/share/nftables.d/chain-post/forward/20-postern.nft
 [ "$(put put)" = label ] && cmp "$include" $FILES/forward-label.nft || fail 'label was not chosen'
 [ "$(put put 0x100)" = mark ] && grep -q '^ct mark & 0x00000100 == 0x00000100 accept' "$include" || fail 'mask'
+# What the daemon refuses as a mark is none here either, and the reverse.
+for mask in 0x10 0X10 16 ' 0x10 ' 0xffffffff 4294967295 010 +5 0x+5 0x000000010 0x0000000001 0 0x0 0x100000000 4294967296; do
+  printf "config upnpd config\n option ct_mark '%s'\n" "$mask" >"$ROOT/marked"
+  "$POSTERN" check "$ROOT/marked" >"$ROOT/said" || true
+  kind=mark
+  ! grep -q 'is no mark' "$ROOT/said" || kind=label
+  [ "$(put put "$mask")" = $kind ] || fail "ct_mark '$mask' is read in two ways"
+done
 [ "$(put put '0x1; drop')" = label ] && cmp "$include" $FILES/forward-label.nft || fail 'a bad mask was used'
 printf '#!/bin/sh\n[ "$1" != -c ] || ! grep -q "ct label" \n' >"$ROOT/bin/nft"; chmod 755 "$ROOT/bin/nft"
 [ "$(put put)" = mark ] && cmp "$include" $FILES/forward-mark.nft || fail 'mark was not chosen'

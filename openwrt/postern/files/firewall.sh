@@ -23,7 +23,12 @@ reload() {
 }
 
 put() {
-	local mask="$1" line kind
+	local mask line kind
+	# The daemon overlooks the spaces around a value.
+	set -f
+	set -- $1
+	set +f
+	mask="$*"
 	case "$mask" in
 		"") ;;
 		# What the daemon refuses it does not use.
