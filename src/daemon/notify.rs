@@ -33,8 +33,7 @@ impl Daemon {
         client: IpAddr,
         unknown: &Cell<Option<IpAddr>>,
     ) -> Response {
-        let may_reach =
-            |address: IpAddr| address == client || self.same_host(place, client, address, unknown);
+        let may_reach = |address: IpAddr| self.same_host(place, client, address, unknown);
         let subscriber = Subscriber {
             host: client,
             may_reach: &may_reach,

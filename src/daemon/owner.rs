@@ -2,13 +2,9 @@
 
 use super::Daemon;
 use crate::gateway::mapping::{Id, Origin, Port, Protocol, Refusal, Request};
-use crate::gateway::pinhole::{Hole, PinholeRequest};
+use crate::gateway::pinhole::{Hole, PinholeRequest, LEASE_MAX};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
-
-/// Longest lease of a pinhole in seconds (WANIPv6FirewallControl:1 §2.4.2), and that of one for
-/// which none is named.
-pub const PINHOLE_LEASE_MAX: u32 = 86_400;
 
 /// A mapping, or for an IPv6 host a pinhole, that the owner wants.
 #[derive(Clone, Debug)]
@@ -21,7 +17,7 @@ pub struct Wish<'a> {
     pub internal: SocketAddr,
     /// The only remote host let through, of the same family.
     pub remote: Option<IpAddr>,
-    /// Seconds, not 0; `None` for no end, which a pinhole cannot have.
+    /// Seconds, not 0; `None` for no end, or of a pinhole, which must have one, the longest.
     pub lease: Option<u32>,
     /// Free text.
     pub description: &'a str,
@@ -94,7 +90,7 @@ impl Daemon {
                     remote,
                     remote_port: None,
                 };
-                let lease = lease.unwrap_or(Duration::from_secs(PINHOLE_LEASE_MAX.into()));
+                let lease = lease.unwrap_or(Duration::from_secs(LEASE_MAX.into()));
                 let client = hole.internal;
                 let request = PinholeRequest {
                     client,

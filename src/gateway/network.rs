@@ -29,9 +29,8 @@ impl Lan {
     /// Whether a packet that came in on the device can be of a host here: its source lies inside
     /// the prefix, or is a link's address in answer to any IPv6 one.
     pub fn hears(&self, source: IpAddr) -> bool {
-        let of_link = |address: Ipv6Addr| address.segments()[0] & 0xffc0 == 0xfe80;
         match source {
-            IpAddr::V6(source) if of_link(source) => self.address.is_ipv6(),
+            IpAddr::V6(source) if source.is_unicast_link_local() => self.address.is_ipv6(),
             _ => self.contains(source),
         }
     }

@@ -4,6 +4,9 @@ use crate::gateway::mapping::{Id, Origin, Protocol};
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
+/// Longest lease, in seconds (WANIPv6FirewallControl:1 §2.3).
+pub const LEASE_MAX: u32 = 86_400;
+
 /// What makes a pinhole distinct from every other (WANIPv6FirewallControl:1 §2.5.3): all five.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hole {

@@ -229,7 +229,7 @@ impl<B: Backend> Gateway<B> {
         let never = target.is_unspecified()
             || target.is_loopback()
             || target.is_multicast()
-            || is_link_local(target);
+            || target.is_unicast_link_local();
         let address = IpAddr::V6(target);
         let of_client =
             |device: &str| self.lans.iter().any(|lan| lan.device == device && lan.contains(client));
@@ -253,7 +253,7 @@ impl<B: Backend> Gateway<B> {
     /// come, else when [`PREFIX_GRACE`] is over.
     pub(super) fn withdraw_pinholes(&mut self, now: Instant) {
         let prefixes = |lan: &&crate::gateway::Lan| match lan.address {
-            IpAddr::V6(address) => !is_link_local(address),
+            IpAddr::V6(address) => !address.is_unicast_link_local(),
             IpAddr::V4(_) => false,
         };
         let kinds: Vec<bool> = self
@@ -261,7 +261,7 @@ impl<B: Backend> Gateway<B> {
             .iter()
             .filter(prefixes)
             .filter_map(|lan| match lan.address {
-                IpAddr::V6(address) => Some(is_unique_local(address)),
+                IpAddr::V6(address) => Some(address.is_unique_local()),
                 IpAddr::V4(_) => None,
             })
             .collect();
@@ -272,7 +272,7 @@ impl<B: Backend> Gateway<B> {
         let mut waiting = false;
         let mut ids = Vec::new();
         for pinhole in self.pinholes.iter().filter(orphan) {
-            match over || kinds.contains(&is_unique_local(pinhole.hole.internal)) {
+            match over || kinds.contains(&pinhole.hole.internal.is_unique_local()) {
                 true => ids.push(pinhole.id),
                 false => waiting = true,
             }
@@ -378,14 +378,4 @@ pub(crate) fn pinhole_of(found: Installed, now: Instant) -> Option<Pinhole> {
     let description = clean_description(&description);
     let expires = now.checked_add(found.remaining?)?;
     Some(Pinhole { id, unique_id, hole, expires, origin, description })
-}
-
-/// fe80::/10 (RFC 4291 §2.5.6).
-pub(crate) fn is_link_local(address: Ipv6Addr) -> bool {
-    address.segments()[0] & 0xffc0 == 0xfe80
-}
-
-/// fc00::/7 (RFC 4193).
-fn is_unique_local(address: Ipv6Addr) -> bool {
-    address.octets()[0] & 0xfe == 0xfc
 }

@@ -8,14 +8,12 @@ use super::action::Arg::{In, Out};
 use super::action::{Action, Call, Kind, Reply, Variable};
 use super::codes::{self, Code};
 use crate::gateway::mapping::{Origin, Protocol};
-use crate::gateway::pinhole::{Hole, Pinhole, PinholeRequest};
+use crate::gateway::pinhole::{Hole, Pinhole, PinholeRequest, LEASE_MAX};
 use crate::gateway::Asker;
 use crate::netfilter::Backend;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-/// Longest lease, in seconds (§2.3).
-const LEASE_MAX: u32 = 86_400;
 /// Spellings of "any host"; the service has only the empty one.
 const ANY_HOST: [&str; 3] = ["", "*", "::"];
 /// Any protocol.

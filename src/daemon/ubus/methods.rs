@@ -4,10 +4,11 @@
 //! last in the place of line numbers.
 
 use crate::daemon::fields::Fields as _;
-use crate::daemon::owner::{Wish, PINHOLE_LEASE_MAX};
+use crate::daemon::owner::Wish;
 use crate::daemon::report::{external_address, Row, Status as Report};
 use crate::daemon::{Daemon, State};
 use crate::gateway::mapping::{Id, Protocol, Refusal};
+use crate::gateway::pinhole::LEASE_MAX;
 use crate::proto::blobmsg::{Fields, Kind, Value, Writer};
 use crate::proto::ubus::{self, Message, Method, Status};
 use std::net::{IpAddr, SocketAddr};
@@ -103,8 +104,7 @@ fn add(daemon: &Daemon, arguments: Fields<'_>, out: &mut Writer) -> Result<(), S
     let wrong = Status::InvalidArgument;
     let port = |name| number(arguments, name, 1, u16::MAX.into());
     let protocol = text(arguments, "protocol")?;
-    let mut protocols = Protocol::ALL.into_iter();
-    let protocol = protocols.find(|p| p.name().eq_ignore_ascii_case(protocol)).ok_or(wrong)?;
+    let protocol = Protocol::from_name(protocol).ok_or(wrong)?;
     let external = port("external_port")?.ok_or(wrong)? as u16;
     let internal = port("internal_port")?.map_or(external, |port| port as u16);
     let host: IpAddr = text(arguments, "internal_address")?.parse().map_err(|_| wrong)?;
@@ -117,7 +117,7 @@ fn add(daemon: &Daemon, arguments: Fields<'_>, out: &mut Writer) -> Result<(), S
     if of_another_family || (host.is_ipv6() && internal != external) {
         return Err(wrong);
     }
-    let longest = if host.is_ipv6() { PINHOLE_LEASE_MAX } else { u32::MAX };
+    let longest = if host.is_ipv6() { LEASE_MAX } else { u32::MAX };
     let lease = number(arguments, "lease", 0, longest.into())?.map(|lease| lease as u32);
     let wish = Wish {
         protocol,
