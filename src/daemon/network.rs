@@ -92,13 +92,25 @@ impl State {
             Some(since) if *self.gateway.wan().addresses == *addresses => Some(since),
             _ => Some(Instant::now()),
         };
-        let other = self.config.external_device6.as_ref().map(|device| device.to_string());
-        let device6 = other.filter(|other| device.as_ref() != Some(other));
+        let device6 = self.device6().filter(|other| device.as_ref() != Some(other));
         if let Err(e) = self.gateway.set_wan(Wan { device, device6, addresses }) {
             log::error!("nf_tables: the WAN rules could not follow: {e}");
         }
         let lans = self.places().into_iter().map(|place| place.lan).collect();
         self.gateway.set_lans(lans, Instant::now());
+    }
+
+    /// Where IPv6 comes in, as far as that is known: where it is configured, else where it goes out.
+    fn device6(&self) -> Option<String> {
+        let config = &self.config;
+        if let Some(device) = &config.external_device6 {
+            return Some(device.to_string());
+        }
+        // The network that is configured has no device yet, or the command line has the last word.
+        if config.external_iface6.is_some() || self.options.external.is_some() {
+            return None;
+        }
+        self.net.wan_device6(|name| config.internal_device.iter().all(|lan| lan.as_str() != name))
     }
 
     /// The WAN's IPv6 address, if it has one that the Internet reaches.

@@ -1,4 +1,4 @@
-//! Links, addresses and IPv4 default routes as rtnetlink tells of them (rtnetlink(7)).
+//! Links, addresses and default routes as rtnetlink tells of them (rtnetlink(7)).
 //!
 //! Pure: [`Net`] is fed messages and asked questions. It holds what was told and judges when it
 //! is asked, because single messages mislead: a new address first comes as a secondary one and
@@ -15,8 +15,8 @@ pub const ADDRESSES_MAX: usize = 1024;
 /// Most default routes kept; more are ignored.
 pub const ROUTES_MAX: usize = 64;
 
-/// Groups whose announcements are wanted: links, IPv4 and IPv6 addresses, IPv4 routes.
-pub const GROUPS: [u32; 4] = [1, 5, 9, 7];
+/// Groups whose announcements are wanted: links, addresses and routes of IPv4 and IPv6.
+pub const GROUPS: [u32; 5] = [1, 5, 9, 7, 11];
 
 const NEW_LINK: u16 = 16;
 const DEL_LINK: u16 = 17;
@@ -65,7 +65,7 @@ pub enum Part {
     Links,
     /// All addresses, IPv4 and IPv6.
     Addresses,
-    /// All IPv4 routes.
+    /// All routes, IPv4 and IPv6.
     Routes,
 }
 
@@ -76,15 +76,13 @@ impl Part {
 
 /// Writes the request for all of one part; returns its number.
 pub fn request(writer: &mut Writer, part: Part) -> u32 {
-    let (kind, family, header) = match part {
-        Part::Links => (GET_LINK, 0, LINK_HEADER),
-        Part::Addresses => (GET_ADDRESS, 0, ADDRESS_HEADER),
-        Part::Routes => (GET_ROUTE, IPV4, ROUTE_HEADER),
+    let (kind, header) = match part {
+        Part::Links => (GET_LINK, LINK_HEADER),
+        Part::Addresses => (GET_ADDRESS, ADDRESS_HEADER),
+        Part::Routes => (GET_ROUTE, ROUTE_HEADER),
     };
     let sequence = writer.message(kind, wire::REQUEST | wire::DUMP);
-    let mut bytes = [0; LINK_HEADER];
-    bytes[0] = family;
-    writer.raw(&bytes[..header]);
+    writer.raw(&[0; LINK_HEADER][..header]);
     sequence
 }
 
@@ -108,6 +106,7 @@ struct Address {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Route {
+    family: u8,
     index: u32,
     metric: u32,
     fresh: bool,
@@ -173,10 +172,21 @@ impl Net {
         if let Some(name) = configured {
             return Some(name.to_owned());
         }
-        let usable = self.routes.iter().filter_map(|route| {
-            let link = self.links.iter().find(|link| link.index == route.index && link.up)?;
-            Some((route.metric, route.index, link))
-        });
+        self.default_device(IPV4, |_| true)
+    }
+
+    /// The device of the IPv6 default route with the lowest metric whose link is up, of those that
+    /// `counts` says.
+    pub fn wan_device6(&self, counts: impl Fn(&str) -> bool) -> Option<String> {
+        self.default_device(IPV6, counts)
+    }
+
+    fn default_device(&self, family: u8, counts: impl Fn(&str) -> bool) -> Option<String> {
+        let usable =
+            self.routes.iter().filter(|route| route.family == family).filter_map(|route| {
+                let link = self.links.iter().find(|link| link.index == route.index && link.up)?;
+                Some((route.metric, route.index, link)).filter(|_| counts(&link.name))
+            });
         usable.min_by_key(|(metric, index, _)| (*metric, *index)).map(|(.., l)| l.name.clone())
     }
 
@@ -302,7 +312,7 @@ impl Net {
         let attributes = message.attributes(ROUTE_HEADER);
         let table = attributes.find(ROUTE_TABLE).and_then(ne32).unwrap_or(u32::from(table));
         let default = prefix_len == 0 && attributes.find(ROUTE_DESTINATION).is_none();
-        if family != IPV4 || table != TABLE_MAIN || kind != UNICAST || !default {
+        if ![IPV4, IPV6].contains(&family) || table != TABLE_MAIN || kind != UNICAST || !default {
             return None;
         }
         // A replaced route goes without a word of its own.
@@ -313,7 +323,8 @@ impl Net {
         devices.extend(hops(attributes.find(ROUTE_MULTIPATH).unwrap_or_default()));
         let mut changed = false;
         for index in devices {
-            let place = self.routes.iter().position(|r| r.index == index && r.metric == metric);
+            let same = |r: &Route| (r.family, r.index, r.metric) == (family, index, metric);
+            let place = self.routes.iter().position(same);
             match place {
                 Some(i) if message.kind == DEL_ROUTE => {
                     self.routes.remove(i);
@@ -323,7 +334,7 @@ impl Net {
                 }
                 Some(i) => self.routes[i].fresh = true,
                 None if message.kind == NEW_ROUTE && self.routes.len() < ROUTES_MAX => {
-                    self.routes.push(Route { index, metric, fresh: true });
+                    self.routes.push(Route { family, index, metric, fresh: true });
                     changed = true;
                 }
                 None => {}
@@ -335,9 +346,9 @@ impl Net {
 
 /// How far an IPv6 address reaches: 0 the Internet, 1 the site, 2 the link.
 pub fn kind(address: Ipv6Addr) -> u8 {
-    match address.segments()[0] {
-        first if first & 0xffc0 == 0xfe80 => 2,
-        first if first & 0xfe00 == 0xfc00 => 1,
+    match address {
+        _ if address.is_unicast_link_local() => 2,
+        _ if address.is_unique_local() => 1,
         _ => 0,
     }
 }

@@ -253,6 +253,21 @@ fn where_ipv6_comes_in_by_a_device_of_its_own_pinholes_open_there() {
 }
 
 #[test]
+fn where_no_device_of_ipv6_is_named_pinholes_open_where_its_default_route_leads() {
+    let world = World::new();
+    world.unplug_wan();
+    let _daemon = world
+        .start_with(&world.config("").replace("external_device 'wan'", "external_device 'ppp9'"));
+    let _server = world.tcp_server(Host::Alice, (ALICE6, 7000));
+    alice(&world).open(7000, TCP, 60);
+    assert_eq!(world.status()["external"]["address6"], serde_json::Value::Null);
+    world.plug_wan();
+    world.ip(Host::Router, &format!("route replace default via {PEER6} dev wan"));
+    world.wait_for(|world| world.status()["external"]["address6"] == "2001:db8:ffff::1");
+    assert!(world.tcp(FROM_PEER6, to(7000)).is_ok());
+}
+
+#[test]
 fn an_ipv4_mapping_opens_nothing_for_ipv6_and_a_pinhole_nothing_for_ipv4() {
     // Design, invariant 10.
     let world = World::new();

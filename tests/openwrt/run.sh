@@ -55,6 +55,12 @@ devices() {
 }
 
 called() { grep -qxF -- "$1" "$ROOT/calls" || fail "not called: $1"; }
+# The firewall's openings, "PROTOCOL PORT" each, in their order.
+opened() {
+  local got
+  got=$(sed -n 's/^json_add_string \(proto\|dest_port\) //p' "$ROOT/calls" | xargs)
+  [ "$got" = "$1" ] || fail "opened is '$got', not '$1'"
+}
 idle() {
   ! grep -q procd_open_instance "$ROOT/calls" || fail "started"
   called 'procd_add_reload_trigger upnpd firewall'
@@ -70,8 +76,7 @@ run start && good && devices 'internal_device=br-lan'
 called "procd_set_param command $POSTERN run --config $ROOT/var/etc/postern.conf"
 called 'procd_set_param reload_signal HUP'
 called 'json_add_string src lan'
-called 'json_add_string dest_port 1900 5351'
-called 'json_add_string dest_port 5000'
+opened 'udp 1900 tcp 5000 udp 5351'
 [ "$("$UCI" -c "$ROOT/var/etc" export postern.conf 2>/dev/null | grep -c perm_rule || true)" = 2 ] ||
   [ "$(grep -c '^config perm_rule' "$ROOT/var/etc/postern.conf")" = 2 ] || fail 'rules are lost'
 
@@ -82,7 +87,12 @@ done
 
 router 'several LANs as words' <<<$'config upnpd config\n option internal_iface "lan guest"\n option port 5001'
 run start && good && devices 'internal_device=br-lan internal_device=br-guest'
-called 'json_add_string src guests' && called 'json_add_string dest_port 5001'
+called 'json_add_string src guests' && opened 'udp 1900 tcp 5001 udp 5351 udp 1900 tcp 5001 udp 5351'
+
+router 'UPnP alone' <<<$'config upnpd config\n option enable_natpmp 0'
+run start && good && opened 'udp 1900 tcp 5000'
+router 'PCP alone' <<<$'config upnpd settings\n option enabled 1\n option enabled_protocols pcp+nat-pmp'
+run start && good && opened 'udp 5351'
 
 router 'several LANs as a list' <<<$'config upnpd config\n list internal_iface lan\n list internal_iface guest'
 run start && good && devices 'internal_device=br-lan internal_device=br-guest'

@@ -38,9 +38,13 @@ fn address(net: &mut Net, kind: u16, index: u32, last: u8, flags: u32) -> bool {
 }
 
 fn route(net: &mut Net, kind: u16, flags: u16, index: u32, metric: u32) -> bool {
+    route_of(IPV4, net, kind, flags, index, metric)
+}
+
+fn route_of(family: u8, net: &mut Net, kind: u16, flags: u16, index: u32, metric: u32) -> bool {
     told(net, |w| {
         w.message(kind, flags);
-        w.raw(&[IPV4, 0, 0, 0, 254, 0, 0, UNICAST, 0, 0, 0, 0]);
+        w.raw(&[family, 0, 0, 0, 254, 0, 0, UNICAST, 0, 0, 0, 0]);
         w.bytes(ROUTE_METRIC, &metric.to_ne_bytes());
         w.bytes(ROUTE_DEVICE, &index.to_ne_bytes());
     })
@@ -74,6 +78,24 @@ fn the_device_is_that_of_the_lowest_metric_whose_link_is_up() {
 
     assert!(route(&mut net, DEL_ROUTE, 0, 3, 20));
     assert_eq!(net.wan_device(None), None);
+}
+
+#[test]
+fn the_device_of_ipv6_is_that_of_its_own_routes_and_no_lan() {
+    let mut net = Net::new();
+    for (index, name) in [(2, "wan"), (3, "6in4"), (4, "br-lan")] {
+        assert!(link(&mut net, NEW_LINK, index, name, UP));
+    }
+    assert!(route(&mut net, NEW_ROUTE, 0, 2, 10));
+    let device6 = |net: &Net| net.wan_device6(|name| name != "br-lan");
+    assert_eq!(device6(&net), None);
+    assert!(route_of(IPV6, &mut net, NEW_ROUTE, 0, 3, 10));
+    assert!(route_of(IPV6, &mut net, NEW_ROUTE, 0, 4, 1));
+    assert_eq!(device6(&net).as_deref(), Some("6in4"));
+    assert_eq!(net.wan_device(None).as_deref(), Some("wan"));
+    assert!(route_of(IPV6, &mut net, DEL_ROUTE, 0, 3, 10));
+    assert_eq!(device6(&net), None);
+    assert_eq!(net.wan_device(None).as_deref(), Some("wan"));
 }
 
 #[test]
