@@ -18,5 +18,6 @@ pub mod gateway;
 pub mod igd;
 pub mod netfilter;
 pub mod netlink;
+pub mod pcp;
 pub mod proto;
 pub mod sys;

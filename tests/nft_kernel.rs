@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use postern::gateway::guard::{Client, Filter};
 use postern::gateway::mapping::{Id, Origin, Protocol};
 use postern::gateway::pinhole::Hole;
 use postern::netfilter::nft::{Hook, Nft, Signal};
@@ -14,7 +15,7 @@ use postern::netlink::route::Net;
 use postern::netlink::watch::Watch;
 use postern::sys::wait_readable;
 use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -92,7 +93,7 @@ fn opened() -> Nft {
 }
 
 fn note(id: u64, description: &str) -> Note {
-    Note { id: Id(id), origin: Origin::Pcp, description: description.into() }
+    Note { id: Id(id), origin: Origin::Pcp, client: None, description: description.into() }
 }
 
 /// The three elements of a mapping of `port` to the same port of [`LAN`].
@@ -201,6 +202,64 @@ fn pinholes_of_all_four_kinds_come_back_from_the_kernel() {
         assert_eq!(rules(&list), rules_wanted);
         assert!(about(list[0].remaining, HOUR / 2));
         let slots: Vec<_> = rules_wanted.iter().map(|rule| Change::Remove(rule.slot())).collect();
+        nft.apply(&slots, now).unwrap();
+        assert_eq!(listing(), LABEL);
+    });
+}
+
+#[test]
+fn filters_of_both_families_come_back_and_are_replaced_though_they_overlap() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let now = Instant::now();
+        let (protocol, port) = (Protocol::Udp, 7000);
+        let internal = SocketAddrV4::new(LAN, port);
+        let internal6 = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10);
+        let filter = |address: &str, len, port| {
+            Filter::new(address.parse::<IpAddr>().unwrap(), len, port).unwrap()
+        };
+        let client = Client { nonce: [0xa5; 12], port: 4000, peer_port: 0 };
+        let note = |id| Note { client: Some(client), ..note(id, "") };
+        // The first address of one lies within another, which is narrower.
+        let v4 = [("10.0.0.0", 8, 53), ("10.0.0.0", 16, 0), ("203.0.113.9", 32, 65535)];
+        let v6 = [("2001:db8:8::", 48, 53), ("2001:db8:8::", 64, 0), ("2001:db8:9::9", 128, 0)];
+        let hole = Hole {
+            internal: internal6,
+            internal_port: port,
+            protocol,
+            remote: None,
+            remote_port: None,
+        };
+        let mut wanted = vec![Rule::Select { protocol, port }];
+        wanted.extend(v4.map(|(address, len, from)| {
+            let filter = filter(address, len, from);
+            Rule::Filtered { protocol, port, filter, internal, note: note(1) }
+        }));
+        wanted.push(Rule::Select6 { internal: internal6 });
+        wanted.extend(v6.map(|(address, len, from)| {
+            let filter = filter(address, len, from);
+            Rule::Filtered6 { hole, filter, unique_id: 7, note: note(2) }
+        }));
+        nft.apply(&adds(wanted.clone(), Some(now + HOUR)), now).unwrap();
+        let list = nft.list().unwrap();
+        assert_eq!(rules(&list), wanted);
+        assert!(list.iter().all(|installed| about(installed.remaining, HOUR)));
+        let listed = set("map", "w0_flt");
+        assert!(listed.contains("udp . 7000 . 10.0.0.0/8 . 53 "), "{listed}");
+        assert!(listed.contains("udp . 7000 . 203.0.113.9 . 65535 "), "{listed}");
+
+        let again =
+            wanted.iter().cloned().map(|rule| Change::Replace(until(rule, Some(now + HOUR / 2))));
+        nft.apply(&again.collect::<Vec<_>>(), now).unwrap();
+        let list = nft.list().unwrap();
+        assert_eq!(rules(&list), wanted);
+        assert!(list.iter().all(|installed| about(installed.remaining, HOUR / 2)));
+        // A table that must be made anew has them, too.
+        run("nft", &["flush", "chain", "inet", "postern", "hairpin"], "");
+        nft.ensure(&wan()).unwrap();
+        assert_eq!(rules(&nft.list().unwrap()), wanted);
+        assert_eq!(nft.connections(&wanted[1].slot()), Ok(0));
+        let slots: Vec<_> = wanted.iter().map(|rule| Change::Remove(rule.slot())).collect();
         nft.apply(&slots, now).unwrap();
         assert_eq!(listing(), LABEL);
     });
@@ -452,7 +511,7 @@ fn four_thousand_mappings_are_listed_whole_while_others_come_and_go() {
             Rule::Gate { port, .. } => (0, *port),
             Rule::Forward { port, .. } => (1, *port),
             Rule::Held { port, .. } | Rule::Reverse { port, .. } => (2, *port),
-            Rule::Pinhole { .. } => unreachable!("none was made"),
+            _ => unreachable!("none was made"),
         });
         assert_eq!(rules(&nft.list().unwrap()), expected);
 

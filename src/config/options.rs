@@ -8,7 +8,8 @@ use crate::gateway::mapping::Protocol;
 use crate::gateway::policy::{
     Limits, PermRule, Policy, MAPPINGS_DEFAULT, MAPPINGS_PER_HOST_DEFAULT,
 };
-use std::net::Ipv4Addr;
+use crate::pcp::{self, MAX_LIFETIME_DEFAULT, MIN_LIFETIME_DEFAULT};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Where OpenWrt's ubusd is.
 pub const UBUS_SOCKET: &str = "/var/run/ubus/ubus.sock";
@@ -109,6 +110,12 @@ pub struct Config {
     pub max_mappings: u16,
     /// `max_mappings_per_host`, 1..=65535. [`Config::policy`] holds it to `max_mappings`.
     pub max_mappings_per_host: u16,
+    /// `min_lifetime`: shortest lease that PCP grants, in seconds.
+    pub min_lifetime: u32,
+    /// `max_lifetime`: longest lease that NAT-PMP and PCP grant, in seconds, not 0.
+    pub max_lifetime: u32,
+    /// `pcp_third_party`: hosts that may map for others by PCP, at most [`NAMES_MAX`].
+    pub pcp_third_party: Vec<IpAddr>,
     /// `ubus_socket`: absolute path of ubusd's socket; `None` when written `none`: no ubus.
     pub ubus_socket: Option<String>,
     /// `http_names`: names accepted in HTTP's Host header besides addresses, at most
@@ -156,6 +163,9 @@ impl Default for Config {
             ct_mark: None,
             max_mappings: MAPPINGS_DEFAULT,
             max_mappings_per_host: MAPPINGS_PER_HOST_DEFAULT,
+            min_lifetime: MIN_LIFETIME_DEFAULT,
+            max_lifetime: MAX_LIFETIME_DEFAULT,
+            pcp_third_party: Vec::new(),
             ubus_socket: Some(UBUS_SOCKET.into()),
             http_names: Vec::new(),
             perm_rules: Vec::new(),
@@ -169,6 +179,15 @@ const OWN_PORTS: [(Protocol, u16); 4] =
     [(Protocol::Tcp, 22), (Protocol::Udp, 1900), (Protocol::Udp, 5350), (Protocol::Udp, 5351)];
 
 impl Config {
+    /// The part of NAT-PMP and PCP.
+    pub fn pcp(&self) -> pcp::Settings {
+        pcp::Settings {
+            min_lifetime: self.min_lifetime,
+            max_lifetime: self.max_lifetime,
+            third_party: self.pcp_third_party.clone(),
+        }
+    }
+
     /// The gateway's part of it.
     pub fn policy(&self) -> Policy {
         let mut reserved = OWN_PORTS.to_vec();

@@ -96,6 +96,9 @@ const OPTIONS: &[(&[&str], How)] = &[
     (&["ct_mark"], One(|c, word| put(&mut c.ct_mark, value::mask(word)?))),
     (&["max_mappings"], One(|c, word| short(&mut c.max_mappings, word))),
     (&["max_mappings_per_host"], One(|c, word| short(&mut c.max_mappings_per_host, word))),
+    (&["min_lifetime"], One(|c, word| set(&mut c.min_lifetime, seconds(word)?))),
+    (&["max_lifetime"], One(|c, word| set(&mut c.max_lifetime, seconds(word)?))),
+    (&["pcp_third_party"], Each(|c| c.pcp_third_party.clear(), pcp_third_party)),
     (&["ubus_socket"], One(ubus_socket)),
     (&["http_names"], Each(|c| c.http_names.clear(), http_name)),
     (&["clean_ruleset_threshold", "clean_ruleset_interval"], Obsolete),
@@ -305,6 +308,19 @@ fn http_name(config: &mut Config, word: &str) -> Result<(), Wrong> {
     push(&mut config.http_names, host_name(word)?)
 }
 
+fn pcp_third_party(config: &mut Config, word: &str) -> Result<(), Wrong> {
+    let (host, len) = value::network(word)?;
+    match len == if host.is_ipv4() { 32 } else { 128 } {
+        true => push(&mut config.pcp_third_party, host),
+        false => Err([&shown(word), " is no host: write its address"].concat().into()),
+    }
+}
+
+/// 1 s to a week.
+fn seconds(word: &str) -> Result<u32, Wrong> {
+    Ok(value::number(word, 1..=604_800)?)
+}
+
 fn rate(field: &mut Option<u32>, word: &str) -> Result<(), Wrong> {
     *field = Some(value::number(word, 0..=u32::MAX)?).filter(|&rate| rate != 0);
     Ok(())
@@ -329,15 +345,15 @@ fn protocols(config: &mut Config, word: &str) -> Result<(), Wrong> {
 }
 
 fn third_party(config: &mut Config, word: &str) -> Result<(), Wrong> {
-    config.secure_mode = match word {
-        "upnp-igd" => false,
-        "pcp" => {
-            return Err(
-                "'pcp' alone is not offered, so hosts map to themselves only: write 0 or 1".into()
-            )
-        }
-        _ => !flag(word)?,
-    };
+    config.secure_mode =
+        match word {
+            "upnp-igd" => false,
+            "pcp" => return Err(
+                "'pcp' is not for all: name in pcp_third_party the hosts that may map for others"
+                    .into(),
+            ),
+            _ => !flag(word)?,
+        };
     Ok(())
 }
 

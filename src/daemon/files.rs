@@ -5,7 +5,7 @@
 //! kernel's table along. The peer file is for others to read; a longer one is written less often,
 //! so that what it costs in a second does not grow with the number of mappings.
 
-use super::leases::{self, Clocks, Saved};
+use super::leases::{self, Clocks, Run, Saved};
 use crate::config::options::{Config, Uuid};
 use crate::gateway::mapping::Mapping;
 use crate::gateway::Gateway;
@@ -79,12 +79,11 @@ impl Files {
     pub fn write_state<B: Backend>(
         &self,
         gateway: &Gateway<B>,
-        boot_id: u32,
-        stopped: bool,
+        run: &Run,
         clocks: &Clocks,
     ) -> Result<(), String> {
         replace(&self.leases, 0o600, |out| {
-            leases::write(out, all(gateway), gateway.pinholes(), boot_id, stopped, clocks)
+            leases::write(out, all(gateway), gateway.pinholes(), run, clocks)
         })
     }
 

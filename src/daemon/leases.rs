@@ -11,6 +11,7 @@
 //! nothing early; over a reboot only the wall clock is left, and one that went backwards counts
 //! as no time passed. Pure: reading and writing the files is the daemon's.
 
+use crate::gateway::guard::{self, Client, Filter, Guard};
 use crate::gateway::mapping::{clean_description, External, Id, Mapping, Origin, Protocol};
 use crate::gateway::pinhole::{Hole, Pinhole};
 use std::fmt::{self, Write};
@@ -23,6 +24,9 @@ pub const FILE_MAX: u64 = 20 << 20;
 /// Longest time left that a peer file is believed, in seconds: the longest lease the peer gives.
 /// More means that the wall clock is not set yet.
 const PEER_LEASE_MAX: u64 = 604_800;
+
+/// What a line `guard` tells of the mapping or pinhole of this id, which is before it.
+const GUARD: &str = "guard";
 
 /// First line of the state file; another number is another format.
 const HEADER: &str = "postern-leases 1";
@@ -47,11 +51,33 @@ pub struct Saved {
     pub mappings: Vec<Mapping>,
     /// The pinholes whose time is not up yet.
     pub pinholes: Vec<Pinhole>,
-    /// BOOTID.UPNP.ORG of the run that wrote it.
+    /// The run that wrote it.
+    pub run: Run,
+}
+
+/// What a run tells the next one of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// BOOTID.UPNP.ORG.
     pub boot_id: u32,
-    /// Written by a run that ended in peace and took its kernel table along: the mappings are to
-    /// be put back even if a table is there, which can only be what an interrupted start made.
+    /// It ended in peace and took its kernel table along: the mappings are to be put back even if
+    /// a table is there, which can only be what an interrupted start made.
     pub stopped: bool,
+    /// The epoch of NAT-PMP and PCP, in seconds; read, as it has gone on since.
+    pub epoch: Option<u32>,
+    /// Where mappings were reached last.
+    pub external: Option<Ipv4Addr>,
+}
+
+impl Saved {
+    fn guard(&mut self, line: &str) {
+        let Some((id, guard)) = read_guard(line) else { return };
+        let mapping = self.mappings.last_mut().filter(|m| m.id == id).map(|m| &mut m.guard);
+        let pinhole = self.pinholes.last_mut().filter(|p| p.id == id).map(|p| &mut p.guard);
+        if let Some(place) = pinhole.or(mapping) {
+            *place = Some(Box::new(guard));
+        }
+    }
 }
 
 /// Writes the state file's text, piece by piece: it may be megabytes.
@@ -59,15 +85,21 @@ pub fn write<'a>(
     out: &mut dyn Write,
     mappings: impl Iterator<Item = &'a Mapping>,
     pinholes: impl Iterator<Item = &'a Pinhole>,
-    boot_id: u32,
-    stopped: bool,
+    run: &Run,
     clocks: &Clocks,
 ) -> fmt::Result {
+    let Run { boot_id, stopped, epoch, external } = *run;
     let Clocks { boot, uptime, unix, now } = clocks;
     let boot = if boot.is_empty() { "-" } else { boot };
     write!(out, "{HEADER}\nclocks {boot} {uptime} {unix}\nbootid {boot_id}\n")?;
     if stopped {
         out.write_str("stopped\n")?;
+    }
+    if let Some(epoch) = epoch {
+        writeln!(out, "epoch {epoch}")?;
+    }
+    if let Some(external) = external {
+        writeln!(out, "external {external}")?;
     }
     for m in mappings {
         write!(out, "lease {} {} {} ", m.id, m.external.protocol, m.external.port)?;
@@ -81,6 +113,7 @@ pub fn write<'a>(
             None => out.write_str("- ")?,
         }
         writeln!(out, "{} {} {}", u8::from(m.enabled), m.origin.name(), m.description)?;
+        write_guard(out, m.id, &m.guard)?;
     }
     for pinhole in pinholes {
         let Hole { protocol, internal, internal_port, .. } = pinhole.hole;
@@ -93,8 +126,34 @@ pub fn write<'a>(
         let port = pinhole.hole.remote_port.unwrap_or(0);
         let left = pinhole.remaining(*now).as_millis() as u64;
         writeln!(out, "{port} {left} {} {}", pinhole.origin.name(), pinhole.description)?;
+        write_guard(out, id, &pinhole.guard)?;
     }
     Ok(())
+}
+
+/// What PCP keeps: `guard ID NONCE PORT PEER'S-PORT [FILTER…]`.
+fn write_guard(out: &mut dyn Write, id: Id, guard: &Option<Box<Guard>>) -> fmt::Result {
+    let Some(guard) = guard else { return Ok(()) };
+    let Client { nonce, port, peer_port } = guard.client;
+    write!(out, "{GUARD} {id} ")?;
+    nonce.iter().try_for_each(|byte| write!(out, "{byte:02x}"))?;
+    write!(out, " {port} {peer_port}")?;
+    guard.filters.iter().try_for_each(|filter| write!(out, " {filter}"))?;
+    out.write_str("\n")
+}
+
+fn read_guard(line: &str) -> Option<(Id, Guard)> {
+    let mut words = line.split(' ');
+    let id = Id(words.next()?.parse().ok()?);
+    let nonce = words.next()?;
+    if nonce.len() != 24 || !nonce.is_ascii() {
+        return None;
+    }
+    let nonce = u128::from_str_radix(nonce, 16).ok()?.to_be_bytes();
+    let nonce = *nonce.last_chunk()?;
+    let (port, peer_port) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let filters = words.map(Filter::read).collect::<Option<Vec<_>>>()?;
+    Some((id, Guard { client: Client { nonce, port, peer_port }, filters }))
 }
 
 /// Reads a state file back. Lines that make no sense are left out; another format gives nothing.
@@ -106,14 +165,20 @@ pub fn read(text: &str, clocks: &Clocks) -> Saved {
     }
     let mut passed = Duration::ZERO;
     for line in lines {
-        saved.stopped |= line == "stopped";
+        saved.run.stopped |= line == "stopped";
         match line.split_once(' ') {
             Some(("clocks", rest)) => passed = time_passed(rest, clocks).unwrap_or_default(),
-            Some(("bootid", rest)) => saved.boot_id = rest.parse().unwrap_or_default(),
+            Some(("bootid", rest)) => saved.run.boot_id = rest.parse().unwrap_or_default(),
+            Some(("epoch", rest)) => {
+                let since = |epoch: u32| epoch.wrapping_add(passed.as_secs() as u32);
+                saved.run.epoch = rest.parse().ok().map(since);
+            }
+            Some(("external", rest)) => saved.run.external = rest.parse().ok(),
             Some(("lease", rest)) => saved.mappings.extend(read_lease(rest, passed, clocks.now)),
             Some(("pinhole", rest)) => {
                 saved.pinholes.extend(read_pinhole(rest, passed, clocks.now));
             }
+            Some((GUARD, rest)) => saved.guard(rest),
             _ => {}
         }
     }
@@ -155,7 +220,7 @@ fn read_lease(line: &str, passed: Duration, now: Instant) -> Option<Mapping> {
     let origin = Origin::from_name(words.next()?)?;
     let description = clean_description(words.next().unwrap_or_default());
     let external = External { protocol, port, remote };
-    Some(Mapping { id, external, internal, expires, enabled, origin, description })
+    Some(Mapping { id, external, internal, expires, enabled, origin, description, guard: None })
 }
 
 fn read_pinhole(line: &str, passed: Duration, now: Instant) -> Option<Pinhole> {
@@ -176,21 +241,22 @@ fn read_pinhole(line: &str, passed: Duration, now: Instant) -> Option<Pinhole> {
     let expires = now.checked_add(left)?;
     let origin = Origin::from_name(words.next()?)?;
     let description = clean_description(words.next().unwrap_or_default());
-    Some(Pinhole { id, unique_id, hole, expires, origin, description })
+    Some(Pinhole { id, unique_id, hole, expires, origin, description, guard: None })
 }
 
 fn read_protocol(name: &str) -> Option<Protocol> {
     Protocol::ALL.into_iter().find(|protocol| protocol.name() == name)
 }
 
-/// Writes the peer file's text: enabled mappings for any remote host, ends as Unix time. One for a
-/// single host would be read back as one for all.
+/// Writes the peer file's text: enabled mappings for any remote host, ends as Unix time. One for
+/// some hosts only would be read back as one for all.
 pub fn write_peer<'a>(
     out: &mut dyn Write,
     mappings: impl Iterator<Item = &'a Mapping>,
     clocks: &Clocks,
 ) -> fmt::Result {
-    for m in mappings.filter(|m| m.enabled && m.external.remote.is_none()) {
+    let for_all = |m: &&Mapping| m.external.remote.is_none() && guard::filters(&m.guard).is_empty();
+    for m in mappings.filter(|m| m.enabled).filter(for_all) {
         let (protocol, port) = (m.external.protocol, m.external.port);
         let end = m.remaining(clocks.now).map_or(0, |left| clocks.unix + left.as_secs().max(1));
         let (address, internal) = (m.internal.ip(), m.internal.port());
@@ -205,7 +271,7 @@ pub fn write_peer6<'a>(
     pinholes: impl Iterator<Item = &'a Pinhole>,
     clocks: &Clocks,
 ) -> fmt::Result {
-    for pinhole in pinholes {
+    for pinhole in pinholes.filter(|p| guard::filters(&p.guard).is_empty()) {
         let Hole { protocol, internal, internal_port, .. } = pinhole.hole;
         write!(out, "{protocol};{internal};{internal_port};")?;
         if let Some(remote) = pinhole.hole.remote {
@@ -240,7 +306,8 @@ fn read_peer6_line(line: &str, clocks: &Clocks) -> Option<Pinhole> {
     let left = end.checked_sub(clocks.unix).filter(|&left| left > 0)?.min(PEER_LEASE_MAX);
     let expires = clocks.now.checked_add(Duration::from_secs(left))?;
     let description = clean_description(words.next().unwrap_or_default());
-    Some(Pinhole { id: Id(0), unique_id, hole, expires, origin: Origin::Upnp, description })
+    let origin = Origin::Upnp;
+    Some(Pinhole { id: Id(0), unique_id, hole, expires, origin, description, guard: None })
 }
 
 /// Reads a peer file, with six fields or, as newer ones have, a remote host after the port.
@@ -272,9 +339,16 @@ fn read_peer_line(line: &str, clocks: &Clocks) -> Option<Mapping> {
         }
     };
     let external = External { protocol, port, remote };
-    let description = clean_description(description);
-    let origin = Origin::Upnp;
-    Some(Mapping { id: Id(0), external, internal, expires, enabled: true, origin, description })
+    Some(Mapping {
+        id: Id(0),
+        external,
+        internal,
+        expires,
+        enabled: true,
+        origin: Origin::Upnp,
+        description: clean_description(description),
+        guard: None,
+    })
 }
 
 /// A remote host field: empty or `*` for any. `None` when it is neither that nor an address.
@@ -308,6 +382,7 @@ mod tests {
             enabled: true,
             origin: Origin::Upnp,
             description: "a: game of two  words".into(),
+            guard: None,
         }
     }
 
@@ -320,12 +395,18 @@ mod tests {
         other.origin = Origin::Pcp;
         other.description.clear();
         let list = [mapping(7, Some(100), then.now), other];
-        let text = text(|out| write(out, list.iter(), [].iter(), 42, true, &then));
+        let run = Run {
+            boot_id: 42,
+            stopped: true,
+            epoch: Some(700),
+            external: Some(Ipv4Addr::new(11, 22, 33, 1)),
+        };
+        let text = text(|out| write(out, list.iter(), [].iter(), &run, &then));
 
         let mut later = clocks(1060, 99_999_999);
         later.now = then.now;
         let saved = read(&text, &later);
-        assert_eq!((saved.boot_id, saved.stopped), (42, true));
+        assert_eq!(saved.run, Run { epoch: Some(760), ..run });
         assert_eq!(saved.mappings, [mapping(7, Some(40), then.now), list[1].clone()]);
         assert_eq!(read(&text, &clocks(1101, 50_000)).mappings.len(), 1, "the time of one is up");
     }
@@ -334,13 +415,51 @@ mod tests {
     fn a_clock_that_jumps_at_boot_ends_nothing() {
         let then = clocks(1000, 50_000);
         let list = [mapping(7, Some(100), then.now)];
-        let text = text(|out| write(out, list.iter(), [].iter(), 1, false, &then));
+        let text = text(|out| write(out, list.iter(), [].iter(), &Run::default(), &then));
         let jumped = Clocks { unix: 9_000_000, ..clocks(1010, 0) };
         assert_eq!(read(&text, &jumped).mappings.len(), 1);
         let backwards = Clocks { boot: "other".into(), ..clocks(5, 10) };
         assert_eq!(read(&text, &backwards).mappings.len(), 1);
         let rebooted = Clocks { boot: "other".into(), ..clocks(5, 50_101) };
         assert_eq!(read(&text, &rebooted).mappings.len(), 0);
+    }
+
+    #[test]
+    fn what_pcp_keeps_comes_back_with_its_mapping() {
+        let then = clocks(1000, 50_000);
+        let filters = ["203.0.113.0/24,53", "198.51.100.7/32,*"];
+        let client = Client { nonce: *b"abcdefghijk\xff", port: 5350, peer_port: 9 };
+        let guard = Guard { client, filters: filters.map(|f| Filter::read(f).unwrap()).to_vec() };
+        let mut first = mapping(7, Some(100), then.now);
+        first.guard = Some(Box::new(guard));
+        let second = mapping(8, None, then.now);
+        let hole = Hole {
+            internal: "2001:db8::10".parse().unwrap(),
+            internal_port: 7000,
+            protocol: Protocol::Tcp,
+            remote: None,
+            remote_port: None,
+        };
+        let guard = Some(Box::new(Guard { client, filters: Vec::new() }));
+        let pinhole = Pinhole {
+            id: Id(9),
+            unique_id: 3,
+            hole,
+            expires: then.now + Duration::from_secs(100),
+            origin: Origin::Pcp,
+            description: String::new(),
+            guard,
+        };
+        let (list, holes) = ([first, second], [pinhole]);
+        let text = text(|out| write(out, list.iter(), holes.iter(), &Run::default(), &then));
+        let line =
+            "\nguard 7 6162636465666768696a6bff 5350 9 203.0.113.0/24,53 198.51.100.7/32,*\n";
+        assert!(text.contains(line), "{text}");
+        let saved = read(&text, &then);
+        assert_eq!((&saved.mappings[..], &saved.pinholes[..]), (&list[..], &holes[..]));
+        for wrong in ["guard 9 zz 1 1", "guard 9 6162636465666768696a6bff 1", "guard 1"] {
+            assert_eq!(read(&format!("{text}{wrong}\n"), &then).pinholes, holes, "{wrong}");
+        }
     }
 
     #[test]
@@ -365,7 +484,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_a_reader_panic(text in "\\PC*|(postern-leases 1\n(lease|clocks) [ -~\n]*)") {
+        fn no_text_makes_a_reader_panic(text in "\\PC*|(postern-leases 1\n(lease|clocks|guard|epoch) [ -~\n]*)") {
             let clocks = clocks(3, 4);
             read(&text, &clocks);
             read_peer(&text, &clocks);

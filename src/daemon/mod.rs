@@ -15,15 +15,18 @@ pub mod neighbours;
 pub mod network;
 pub mod notify;
 pub mod owner;
+pub mod pcp;
 pub mod report;
 pub mod runtime;
 pub mod settings;
 pub mod sockets;
 pub mod ssdp;
 pub mod system;
+pub mod table;
 pub mod ubus;
 
 use crate::config::options::Config;
+use crate::gateway::mapping::{External, Mapping};
 use crate::gateway::pinhole::Hole;
 use crate::gateway::{Event, Gateway, Reason};
 use crate::igd::subscriptions::Subscriptions;
@@ -31,6 +34,7 @@ use crate::igd::{Identity, Link};
 use crate::netfilter::nft::Nft;
 use crate::netfilter::Backend as _;
 use crate::netlink::route::Net;
+use crate::netlink::socket::Socket;
 use crate::netlink::watch::Watch;
 use crate::proto::ssdp::Budget;
 use crate::sys::{self, Interest};
@@ -40,6 +44,7 @@ use runtime::{Io, Runtime};
 use settings::{level, need, read, resolve};
 use std::cell::{Ref, RefCell, RefMut};
 use std::io;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use ubus::interfaces::{self, Names, Networks};
@@ -67,8 +72,11 @@ pub struct State {
     started: Instant,
     /// Seconds the system had been up when the daemon started.
     started_uptime: u64,
-    /// When the epoch of NAT-PMP and PCP began, in seconds since boot.
+    /// When the epoch of NAT-PMP and PCP began, in seconds since boot; wraps below 0 where it has
+    /// outlived a boot.
     epoch_start: u64,
+    /// Where mappings were reached last.
+    external: Option<Ipv4Addr>,
     boot_id: u32,
     config_id: u32,
 }
@@ -80,9 +88,14 @@ struct Inner {
     connections: RefCell<http::Connections>,
     neighbours: RefCell<neighbours::Neighbours>,
     subscriptions: RefCell<Subscriptions<lan::Place>>,
+    pcp: RefCell<pcp::Servers>,
     bus: ubus::Bus,
     /// Something that subscribers are told of may have changed.
     changed: runtime::Signal,
+    /// NAT-PMP and PCP have something to announce.
+    announce: runtime::Signal,
+    /// Mappings are reached at another address.
+    renumbered: runtime::Signal,
     /// The earliest end of a lease may be another one.
     deadline: runtime::Signal,
     /// The peer file is behind.
@@ -143,8 +156,11 @@ pub fn run(options: Options) -> Result<(), Failure> {
         connections: RefCell::default(),
         neighbours: RefCell::default(),
         subscriptions: RefCell::default(),
+        pcp: RefCell::default(),
         bus: ubus::Bus::default(),
         changed: runtime::Signal::default(),
+        announce: runtime::Signal::default(),
+        renumbered: runtime::Signal::default(),
         deadline: runtime::Signal::default(),
         leases: runtime::Signal::default(),
         unsaved: runtime::Signal::default(),
@@ -155,10 +171,15 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let signals = need(runtime.watch(signals, Interest::Read), "signals")?;
     let control = need(runtime.watch(control, Interest::Read), "control socket")?;
     let watch = need(runtime.watch(watch, Interest::Read), "rtnetlink")?;
+    let changes = need(Socket::nf_tables_changes(), "nf_tables")?;
+    let changes = need(runtime.watch(changes, Interest::Read), "nf_tables")?;
     let tasks = [
         runtime.spawn(network::watch(daemon.clone(), watch)),
         runtime.spawn(network::follow(daemon.clone())),
+        runtime.spawn(table::watch(daemon.clone(), changes)),
         runtime.spawn(daemon.clone().keep_time()),
+        runtime.spawn(pcp::announce(daemon.clone())),
+        runtime.spawn(pcp::update(daemon.clone())),
         runtime.spawn(notify::follow(daemon.clone())),
         runtime.spawn(daemon.clone().keep_peer_file()),
         runtime.spawn(daemon.clone().keep_state_file()),
@@ -193,6 +214,7 @@ impl State {
             started: Instant::now(),
             started_uptime: uptime,
             epoch_start: uptime,
+            external: None,
             boot_id: 0,
             config_id: 0,
             options,
@@ -207,7 +229,13 @@ impl State {
 
     /// Writes the state file; `stopped` when it is the last time.
     fn save(&self, stopped: bool, clocks: &leases::Clocks) {
-        let written = self.files.write_state(&self.gateway, self.boot_id, stopped, clocks);
+        let run = leases::Run {
+            boot_id: self.boot_id,
+            stopped,
+            epoch: Some(self.epoch()),
+            external: self.external,
+        };
+        let written = self.files.write_state(&self.gateway, &run, clocks);
         if let Err(e) = written {
             log::error!("{e}");
         }
@@ -270,17 +298,30 @@ impl Daemon {
         let mut state = self.state();
         let clocks = system::clocks();
         let saved = state.files.read(&clocks);
-        let next = ssdp::boot_id_after(saved.boot_id);
+        let next = ssdp::boot_id_after(saved.run.boot_id);
         state.boot_id = (clocks.unix as u32 & ssdp::BOOT_ID_MAX).max(next);
+        let crashed = state.gateway.backend().adopted();
+        state.external = saved.run.external;
+        // Of the leases of a copy that was made before the end some may be lost.
+        let kept = match (crashed, saved.run.stopped) {
+            (true, _) => {
+                let created = state.gateway.backend().created();
+                let age = state.started_uptime.wrapping_sub(created) as u32;
+                Some(saved.run.epoch.map_or(age, |epoch| epoch.min(age)))
+            }
+            (false, true) => saved.run.epoch,
+            (false, false) => None,
+        };
+        state.epoch_start = state.started_uptime.wrapping_sub(kept.unwrap_or(0).into());
+        let epoch_start = state.epoch_start;
+        state.gateway.backend().set_created(epoch_start);
         state.update_gateway();
         let failed = |e| Failure::System(format!("nf_tables: {e}"));
-        let crashed = state.gateway.backend().adopted();
         let mut back = 0;
         if crashed {
-            state.epoch_start = state.gateway.backend().created().min(state.started_uptime);
             back += state.gateway.adopt(clocks.now).map_err(failed)?;
         }
-        if saved.stopped || !crashed {
+        if saved.run.stopped || !crashed {
             back += state
                 .gateway
                 .restore(saved.mappings, saved.pinholes, clocks.now)
@@ -294,6 +335,7 @@ impl Daemon {
         state.save(false, &clocks);
         self.0.leases.set();
         drop(state);
+        self.0.announce.set();
         self.update_lans();
         self.say_state();
         Ok(())
@@ -377,6 +419,9 @@ impl Daemon {
             any = true;
             say(&event);
             self.0.bus.push(state, &event);
+            if matches!(event, Event::External(_)) {
+                self.note_external(state);
+            }
         }
         if any {
             self.0.deadline.set();
@@ -455,12 +500,17 @@ const fn why(reason: Reason) -> &'static str {
     }
 }
 
+/// Which remote host alone is let in, for the log.
+fn from(mapping: &Mapping) -> String {
+    mapping.external.remote.map(|remote| format!(" from {remote}")).unwrap_or_default()
+}
+
 /// One line for the log.
 fn say(event: &Event) {
     match event {
         Event::Added { mapping: m, new } => {
             let verb = if *new { "opened" } else { "refreshed" };
-            let remote = m.external.remote.map(|r| format!(" from {r}")).unwrap_or_default();
+            let remote = from(m);
             let lease = match m.expires {
                 Some(at) => {
                     format!("{} s", at.saturating_duration_since(Instant::now()).as_secs() + 1)
@@ -469,8 +519,10 @@ fn say(event: &Event) {
             };
             let off = if m.enabled { "" } else { ", disabled" };
             let (protocol, port, internal) = (m.external.protocol, m.external.port, m.internal);
+            let by = m.origin.name();
+            let words = if m.description.is_empty() { "" } else { ": " };
             log::info!(
-                "{verb} {protocol} {port}{remote} -> {internal} for {lease}{off}: {}",
+                "{verb} {protocol} {port}{remote} -> {internal} for {lease}{off}, by {by}{words}{}",
                 m.description
             );
         }
@@ -484,8 +536,9 @@ fn say(event: &Event) {
             log::info!("closed pinhole {id}, {hole}: {}", why(*reason));
         }
         Event::Removed { mapping: m, reason } => {
-            let (protocol, port, internal) = (m.external.protocol, m.external.port, m.internal);
-            log::info!("closed {protocol} {port} -> {internal}: {}", why(*reason));
+            let External { protocol, port, .. } = m.external;
+            let internal = m.internal;
+            log::info!("closed {protocol} {port}{} -> {internal}: {}", from(m), why(*reason));
         }
         Event::External(state) => network::say(*state),
     }

@@ -168,12 +168,16 @@ impl Daemon {
 
     /// Opens and closes LAN sockets as the LAN addresses are now.
     pub(super) fn update_lans(&self) {
-        let (places, port) = {
+        let (places, upnp, pcp, port) = {
             let state = self.state();
-            let upnp = state.config.enable_upnp;
-            (if upnp { state.places() } else { Vec::new() }, state.config.port)
+            let Config { enable_upnp, enable_natpmp, port, .. } = state.config;
+            (state.places(), enable_upnp, enable_natpmp, port)
         };
-        self.0.lans.borrow_mut().follow(self, &places, port);
+        let of = |enabled: bool| if enabled { &places[..] } else { &[] };
+        self.0.lans.borrow_mut().follow(self, of(upnp), port);
+        if self.0.pcp.borrow_mut().follow(self, of(pcp)) {
+            self.0.announce.set();
+        }
     }
 
     /// Says once at start what is served.

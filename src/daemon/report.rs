@@ -1,13 +1,14 @@
 //! What `postern status` and `postern list` show, as text, as JSON and over ubus.
 
 use super::fields::{Fields, Json};
-use super::{system, Daemon};
+use super::Daemon;
+use crate::gateway::guard::{self, Filter};
 use crate::gateway::mapping::{Id, Mapping, Origin, Protocol};
 use crate::gateway::pinhole::Pinhole;
 use crate::gateway::policy::Limits;
-use crate::gateway::{mapping_of, pinhole_of, ExternalState, PINHOLES_MAX};
+use crate::gateway::{ExternalState, Found, PINHOLES_MAX};
 use crate::netfilter::nft::Nft;
-use crate::netfilter::{Backend as _, Rule};
+use crate::netfilter::Backend as _;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
@@ -49,7 +50,10 @@ impl<'a> Row<'a> {
             external: external.map(IpAddr::V4),
             external_port: mapping.external.port,
             internal: mapping.internal.into(),
-            remote: mapping.external.remote.map(|remote| remote.to_string()),
+            remote: match guard::filters(&mapping.guard) {
+                [] => mapping.external.remote.map(|remote| remote.to_string()),
+                filters => Some(peers(filters)),
+            },
             description: &mapping.description,
             origin: mapping.origin,
             enabled: mapping.enabled,
@@ -62,7 +66,9 @@ impl<'a> Row<'a> {
     pub fn of_pinhole(pinhole: &'a Pinhole, packets: Option<u64>, now: Instant) -> Row<'a> {
         let hole = &pinhole.hole;
         let remote = match (hole.remote, hole.remote_port) {
-            (None, None) => None,
+            (None, None) => {
+                Some(guard::filters(&pinhole.guard)).filter(|f| !f.is_empty()).map(peers)
+            }
             (Some(remote), None) => Some(remote.to_string()),
             (Some(remote), Some(port)) => Some(format!("[{remote}]:{port}")),
             (None, Some(port)) => Some(format!("*:{port}")),
@@ -142,6 +148,24 @@ impl<'a> Row<'a> {
     }
 }
 
+/// Whom filters let in: `host`, `prefix/length`, or either with a port, `host:port`.
+fn peers(filters: &[Filter]) -> String {
+    let shown = filters.iter().map(|filter| {
+        let (address, len) = (filter.address(), filter.prefix_len());
+        let hosts = match address {
+            IpAddr::V4(_) if len < 32 => format!("{address}/{len}"),
+            IpAddr::V6(_) if len < 128 => format!("{address}/{len}"),
+            _ => address.to_string(),
+        };
+        match filter.port() {
+            None => hosts,
+            Some(port) if address.is_ipv6() => format!("[{hosts}]:{port}"),
+            Some(port) => format!("{hosts}:{port}"),
+        }
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 /// How the daemon is.
 pub(super) struct Status {
     uptime: u64,
@@ -163,16 +187,11 @@ pub(super) struct Status {
 impl Status {
     /// As it is now.
     pub(super) fn of(daemon: &Daemon) -> Status {
+        daemon.keep_table();
         let mut state = daemon.state();
         let state = &mut *state;
         let now = Instant::now();
         state.gateway.handle_timeout(now);
-        if matches!(state.gateway.backend().exists(), Ok(false)) {
-            log::warn!("the table inet postern has been removed: it is made anew");
-            if let Err(e) = state.gateway.resync(now) {
-                log::error!("nf_tables: {e}");
-            }
-        }
         daemon.mutated(state);
         let signal = state.gateway.backend().signal().name();
         let hook = match state.gateway.backend().forward_hook() {
@@ -230,7 +249,7 @@ impl Status {
             pinholes: state.gateway.pinholes().count(),
             subscriptions: daemon.subscriptions().len(),
             limits: state.gateway.policy().limits,
-            epoch: system::uptime().saturating_sub(state.epoch_start),
+            epoch: state.epoch().into(),
             signal,
             hook,
         }
@@ -316,16 +335,7 @@ pub fn from_kernel(mut nft: Nft, json: bool) -> Result<String, String> {
         _ => None,
     };
     let now = Instant::now();
-    let (mut mappings, mut pinholes) = (Vec::new(), Vec::new());
-    for installed in list {
-        let counted = installed.connections;
-        match installed.rule {
-            Rule::Pinhole { .. } => {
-                pinholes.extend(pinhole_of(installed, now).map(|pinhole| (pinhole, counted)));
-            }
-            _ => mappings.extend(mapping_of(installed, now).map(|mapping| (mapping, counted))),
-        }
-    }
+    let Found { mut mappings, pinholes } = Found::of(list, now);
     mappings.sort_unstable_by_key(|(mapping, _)| mapping.id);
     let mut text = String::from(if json { "[" } else { "" });
     let rows = mappings

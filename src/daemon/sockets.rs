@@ -2,7 +2,7 @@
 //! least of all, reaches them, whatever address it was sent to and whatever the firewall lets in.
 
 use super::lan::Place;
-use crate::proto::ssdp;
+use crate::proto::{natpmp, ssdp};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, SockRef, Socket, Type};
 use std::io;
 use std::net::{
@@ -16,15 +16,21 @@ const BACKLOG: i32 = 32;
 
 /// A socket bound to `device` and `address`, non-blocking.
 fn bound(device: &str, kind: Type, protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
+    let socket = on(device, kind, protocol, address)?;
+    // Other SSDP programs share port 1900; a restarted daemon shares port 5000 with its own past.
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// A socket for `device` and the family of `address`, non-blocking.
+fn on(device: &str, kind: Type, protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, kind.nonblocking().cloexec(), Some(protocol))?;
     socket.bind_device(Some(device.as_bytes()))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Other SSDP programs share port 1900; a restarted daemon shares port 5000 with its own past.
-    socket.set_reuse_address(true)?;
-    socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }
 
@@ -62,6 +68,20 @@ pub fn ssdp_unicast(place: &Place) -> io::Result<UdpSocket> {
         socket.set_multicast_loop_v4(false)?;
     } else {
         socket.set_multicast_hops_v6(ssdp::TTL)?;
+        socket.set_multicast_loop_v6(false)?;
+        socket.set_multicast_if_v6(place.index)?;
+    }
+    Ok(socket.into())
+}
+
+/// Where NAT-PMP and PCP are heard and sent from: one for each LAN address, shared with nobody.
+pub fn pcp(place: &Place) -> io::Result<UdpSocket> {
+    let address = on_device(place.lan.address, natpmp::PORT, place.index);
+    let socket = on(&place.lan.device, Type::DGRAM, Protocol::UDP, address)?;
+    socket.bind(&SockAddr::from(address))?;
+    if address.is_ipv4() {
+        socket.set_multicast_loop_v4(false)?;
+    } else {
         socket.set_multicast_loop_v6(false)?;
         socket.set_multicast_if_v6(place.index)?;
     }

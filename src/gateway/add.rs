@@ -13,6 +13,8 @@
 //! and origin, because a mapping stays what it was made as; a PCP nonce, say, still guards it.
 
 use crate::gateway::elements::Plan;
+use crate::gateway::guard;
+use crate::gateway::map::later;
 use crate::gateway::mapping::{
     clean_description, External, Id, Mapping, Origin, Port, Protocol, Refusal, Request,
 };
@@ -77,14 +79,28 @@ impl<B: Backend> Gateway<B> {
             }
         };
         let new = self.table.get(id).is_none();
-        let mapping = Mapping {
-            id,
-            external,
-            internal: request.internal,
-            expires: request.lease.and_then(|lease| now.checked_add(lease.max(LEASE_MIN))),
-            enabled: request.enabled,
-            origin,
-            description: clean_description(request.description),
+        let expires = request.lease.and_then(|lease| now.checked_add(lease.max(LEASE_MIN)));
+        let guarded = self.table.get(id).filter(|old| old.guard.is_some());
+        let mapping = match guarded {
+            // Others may only lengthen it, and must not believe that everybody is let in.
+            Some(old)
+                if old.internal != request.internal
+                    || !request.enabled
+                    || !guard::filters(&old.guard).is_empty() =>
+            {
+                return Err(Refusal::Conflict);
+            }
+            Some(old) => Mapping { expires: later(old.expires, expires), ..old.clone() },
+            None => Mapping {
+                id,
+                external,
+                internal: request.internal,
+                expires,
+                enabled: request.enabled,
+                origin,
+                description: clean_description(request.description),
+                guard: None,
+            },
         };
         self.make(Plan::put(mapping.clone()), now).map_err(|_| Refusal::Backend)?;
         self.tell(Event::Added { mapping, new });
@@ -109,14 +125,18 @@ impl<B: Backend> Gateway<B> {
         match request.port {
             Port::Exactly(port) => {
                 self.permits(request, port)?;
-                if self.is_foreign(request, port) {
+                let host = *request.internal.ip();
+                let held = request.origin != Origin::Manual
+                    && self.holds.keeps_strictly(host, request.protocol, port);
+                if held || self.is_foreign(request, port) {
                     return Err(Refusal::Conflict);
                 }
                 let here = self.table.find(&outside(request, port));
                 Ok(here.map_or(Place::At(port), |old| Place::Refresh(old.id)))
             }
             Port::Preferably(port) => {
-                if self.permits(request, port).is_ok() && !self.is_foreign(request, port) {
+                let held = self.holds.keeps_from(*request.internal.ip(), request.protocol, port);
+                if !held && self.permits(request, port).is_ok() && !self.is_foreign(request, port) {
                     match self.table.find(&outside(request, port)) {
                         None => return Ok(Place::At(port)),
                         Some(old) if old.internal == request.internal => {
@@ -136,7 +156,7 @@ impl<B: Backend> Gateway<B> {
         }
     }
 
-    fn permits(&self, request: &Request<'_>, port: u16) -> Result<(), Refusal> {
+    pub(super) fn permits(&self, request: &Request<'_>, port: u16) -> Result<(), Refusal> {
         let Request { protocol, internal, high_ports_only, .. } = *request;
         self.policy.admits(request.origin, protocol, port, internal, high_ports_only)
     }
@@ -145,7 +165,7 @@ impl<B: Backend> Gateway<B> {
     ///
     /// A NAT-PMP mapping also keeps the same port of the other protocol for its host (RFC 6886
     /// §3.3), so none is made where that one is another host's already.
-    fn is_foreign(&self, request: &Request<'_>, port: u16) -> bool {
+    pub(super) fn is_foreign(&self, request: &Request<'_>, port: u16) -> bool {
         let host = request.internal.ip();
         let foreign = |m: &Mapping| m.internal.ip() != host;
         if let Some(holder) = self.table.at_port(request.protocol, port).next() {
@@ -156,7 +176,7 @@ impl<B: Backend> Gateway<B> {
             .any(|other| foreign(other) && [other.origin, request.origin].contains(&Origin::NatPmp))
     }
 
-    fn check_external(&self) -> Result<(), Refusal> {
+    pub(super) fn check_external(&self) -> Result<(), Refusal> {
         match self.external() {
             ExternalState::Active(_) => Ok(()),
             ExternalState::Private(_) => Err(Refusal::PrivateExternalAddress),
@@ -164,7 +184,7 @@ impl<B: Backend> Gateway<B> {
         }
     }
 
-    fn check_room(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let limits = self.policy.limits;
         if self.table.count_of(*request.internal.ip()) >= usize::from(limits.mappings_per_host) {
             return Err(Refusal::QuotaExceeded);
@@ -175,20 +195,21 @@ impl<B: Backend> Gateway<B> {
         Ok(())
     }
 
-    fn is_crowded(&self, protocol: Protocol, port: u16) -> bool {
+    pub(super) fn is_crowded(&self, protocol: Protocol, port: u16) -> bool {
         self.table.at_port(protocol, port).nth(REMOTES_MAX - 1).is_some()
     }
 
     /// A port that nobody has, of neither protocol unless the other's is the asker's own.
-    fn choose_port(&mut self, request: &Request<'_>) -> Result<u16, Refusal> {
+    pub(super) fn choose_port(&mut self, request: &Request<'_>) -> Result<u16, Refusal> {
         let open = self.policy.open_ports(request.internal, request.high_ports_only);
         if open.is_empty() {
             return Err(Refusal::Denied);
         }
         let Request { protocol, internal, .. } = *request;
-        let (policy, table) = (&self.policy, &self.table);
+        let (policy, table, holds) = (&self.policy, &self.table, &self.holds);
         let free = |port| {
             !policy.reserves(protocol, port)
+                && !holds.keeps_from(*internal.ip(), protocol, port)
                 && table.at_port(protocol, port).next().is_none()
                 && table
                     .at_port(companion(protocol), port)
@@ -198,7 +219,7 @@ impl<B: Backend> Gateway<B> {
     }
 }
 
-fn outside(request: &Request<'_>, port: u16) -> External {
+pub(super) fn outside(request: &Request<'_>, port: u16) -> External {
     External { protocol: request.protocol, port, remote: request.remote }
 }
 

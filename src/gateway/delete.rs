@@ -2,8 +2,8 @@
 
 use crate::gateway::elements::{self, Plan};
 use crate::gateway::mapping::{External, Id, Mapping, Origin, Protocol, Refusal};
-use crate::gateway::{Asker, Event, Gateway, Reason, RESYNC_BATCH};
-use crate::netfilter::{Backend, BackendError, Change, Slot};
+use crate::gateway::{holes, Asker, Event, Gateway, Reason, RESYNC_BATCH};
+use crate::netfilter::{Backend, BackendError};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Instant;
@@ -105,10 +105,10 @@ impl<B: Backend> Gateway<B> {
         ids.sort_unstable();
         let plan = Plan::remove(ids.clone());
         let mut changes = elements::changes(&self.table, &plan);
-        let holes = self.pinholes.iter().filter(|p| ids.binary_search(&p.id).is_ok());
-        changes.extend(holes.map(|pinhole| Change::Remove(Slot::Pinhole(pinhole.hole))));
+        changes.extend(holes::changes(&self.pinholes, &ids, None));
         self.apply(&changes, now)?;
         for mapping in ids.iter().filter_map(|id| self.take(*id)).collect::<Vec<_>>() {
+            self.hold(&mapping, now);
             self.tell(Event::Removed { mapping, reason });
         }
         self.forget_pinholes(&ids, reason);

@@ -1,6 +1,7 @@
 //! Which kernel elements a set of mappings wants, and how to get from one set to the next.
 //!
-//! - Every mapping has an element of its own: [`Rule::Forward`], or [`Rule::Held`] while disabled.
+//! - Every mapping has an element of its own: [`Rule::Forward`], or [`Rule::Held`] while disabled, or
+//!   with filters one [`Rule::Filtered`] for each of them and a [`Rule::Select`].
 //! - The enabled mappings of one external port share one [`Rule::Gate`]. It ends with the last of
 //!   them, so the kernel's own clock always ends it at the right time.
 //! - The enabled mappings of one internal endpoint share one [`Rule::Reverse`], because packets
@@ -13,11 +14,12 @@
 //! mapping that shares its external port, of which there are at most
 //! [`REMOTES_MAX`](crate::gateway::REMOTES_MAX).
 
+use crate::gateway::guard::{self, Filter};
 use crate::gateway::mapping::{External, Id, Mapping, Protocol};
 use crate::gateway::table::{inside, outside, Pair, Table};
 use crate::netfilter::{Change, Element, Installed, Note, Rule, Slot};
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 /// How far the kernel's idea of a lease may be off ours before a resync corrects it. Time passes
@@ -110,6 +112,9 @@ pub(crate) fn difference<'a>(
     changes.into_iter().chain(missing.filter_map(move |slot| view.element(&slot)).map(Change::Add))
 }
 
+/// Tells the numbers of filters from the small ones of other kinds.
+const FILTERED: u64 = 1 << 32;
+
 /// A mapping's slot in numbers: its kind and its key. Of the type that the table's indexes are of,
 /// too. `None`: a pinhole's.
 fn packed(slot: &Slot) -> Option<Pair> {
@@ -119,7 +124,15 @@ fn packed(slot: &Slot) -> Option<Pair> {
         Slot::Forward(protocol, port, remote) => Pair(1, outside(protocol, port, remote)),
         Slot::Held(protocol, port, remote) => Pair(2, outside(protocol, port, remote)),
         Slot::Reverse(protocol, internal) => Pair(3, inside(protocol, internal)),
-        Slot::Pinhole(_) => return None,
+        Slot::Select(protocol, port) => Pair(4, outside(protocol, port, None)),
+        Slot::Filtered(protocol, port, filter) => {
+            let IpAddr::V4(address) = filter.address() else { return None };
+            let (len, from) = (filter.prefix_len(), filter.port().unwrap_or(0));
+            let filter =
+                u64::from(address.to_bits()) << 32 | u64::from(len) << 16 | u64::from(from);
+            Pair(FILTERED | u64::from(protocol.number()) << 16 | u64::from(port), filter)
+        }
+        Slot::Pinhole(_) | Slot::Select6(_) | Slot::Filtered6(..) => return None,
     })
 }
 
@@ -133,14 +146,19 @@ pub(super) fn agree(wanted: &Element, found: &Installed, now: Instant) -> bool {
 }
 
 /// Every key under which a mapping may have a say.
-fn slots_of(mapping: &Mapping) -> [Slot; 4] {
+fn slots_of(mapping: &Mapping) -> impl Iterator<Item = Slot> + '_ {
     let External { protocol, port, remote } = mapping.external;
+    let filters = guard::filters(&mapping.guard);
+    let select = (!filters.is_empty()).then_some(Slot::Select(protocol, port));
     [
         Slot::Gate(protocol, port),
         Slot::Forward(protocol, port, remote),
         Slot::Held(protocol, port, remote),
         Slot::Reverse(protocol, mapping.internal),
     ]
+    .into_iter()
+    .chain(select)
+    .chain(filters.iter().map(move |filter| Slot::Filtered(protocol, port, *filter)))
 }
 
 /// The table as it is, or as it will be once `plan` is made.
@@ -154,44 +172,68 @@ impl<'a> View<'a> {
     /// What the kernel shall hold under this key.
     fn element(self, slot: &Slot) -> Option<Element> {
         match *slot {
-            Slot::Gate(protocol, port) => self.gate(protocol, port),
+            Slot::Gate(protocol, port) => {
+                let expires = self.last_end(protocol, port, |m| m.enabled)?;
+                Some(Element { rule: Rule::Gate { protocol, port }, expires })
+            }
+            Slot::Select(protocol, port) => {
+                let expires = self.last_end(protocol, port, |m| {
+                    m.enabled && !guard::filters(&m.guard).is_empty()
+                })?;
+                Some(Element { rule: Rule::Select { protocol, port }, expires })
+            }
             Slot::Forward(protocol, port, remote) => {
-                self.own(External { protocol, port, remote }, true)
+                self.own(External { protocol, port, remote }, true, None)
+            }
+            Slot::Filtered(protocol, port, filter) => {
+                self.own(External { protocol, port, remote: None }, true, Some(filter))
             }
             Slot::Held(protocol, port, remote) => {
-                self.own(External { protocol, port, remote }, false)
+                self.own(External { protocol, port, remote }, false, None)
             }
             Slot::Reverse(protocol, internal) => self.reverse(protocol, internal),
-            Slot::Pinhole(_) => None,
+            Slot::Pinhole(_) | Slot::Select6(_) | Slot::Filtered6(..) => None,
         }
     }
 
-    fn gate(self, protocol: Protocol, port: u16) -> Option<Element> {
+    /// When the last of those mappings of a port that `count` ends; outer `None` without any.
+    fn last_end(
+        self,
+        protocol: Protocol,
+        port: u16,
+        count: impl Fn(&Mapping) -> bool,
+    ) -> Option<Option<Instant>> {
         let here = self.table.at_port(protocol, port);
         let new = |m: &Mapping| (m.external.protocol, m.external.port) == (protocol, port);
-        let expires = self
-            .after(here, new)
-            .filter(|m| m.enabled)
-            .map(|m| m.expires)
-            // `None` is later than every end, though it sorts first.
-            .max_by_key(|end| (end.is_none(), *end))?;
-        Some(Element { rule: Rule::Gate { protocol, port }, expires })
+        let ends = self.after(here, new).filter(|m| count(m)).map(|m| m.expires);
+        // `None` is later than every end, though it sorts first.
+        ends.max_by_key(|end| (end.is_none(), *end))
     }
 
-    fn own(self, external: External, enabled: bool) -> Option<Element> {
+    fn own(self, external: External, enabled: bool, filter: Option<Filter>) -> Option<Element> {
         let here = self.table.find(&external).into_iter();
         let mapping =
             self.after(here, |m| m.external == external).find(|m| m.enabled == enabled)?;
+        let filters = guard::filters(&mapping.guard);
+        let fits = match filter {
+            Some(filter) => filters.contains(&filter),
+            None => filters.is_empty() || !enabled,
+        };
+        if !fits {
+            return None;
+        }
         let External { protocol, port, remote } = external;
         let internal = mapping.internal;
         let note = Note {
             id: mapping.id,
             origin: mapping.origin,
+            client: guard::client(&mapping.guard),
             description: mapping.description.clone(),
         };
-        let rule = match enabled {
-            true => Rule::Forward { protocol, port, remote, internal, note },
-            false => Rule::Held { protocol, port, remote, internal, note },
+        let rule = match (filter, enabled) {
+            (Some(filter), _) => Rule::Filtered { protocol, port, filter, internal, note },
+            (None, true) => Rule::Forward { protocol, port, remote, internal, note },
+            (None, false) => Rule::Held { protocol, port, remote, internal, note },
         };
         Some(Element { rule, expires: mapping.expires })
     }

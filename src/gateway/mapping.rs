@@ -2,6 +2,7 @@
 //!
 //! No protocol's codes appear here; each protocol owns one table from [`Refusal`] to its own.
 
+use crate::gateway::guard::Guard;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -151,6 +152,8 @@ pub struct Mapping {
     pub origin: Origin,
     /// The asker's words, cleaned by [`clean_description`].
     pub description: String,
+    /// What PCP keeps with it, if it was asked for by PCP.
+    pub guard: Option<Box<Guard>>,
 }
 
 impl Mapping {
@@ -230,11 +233,13 @@ pub enum Refusal {
     Reserved,
     /// The table is full.
     TableFull,
+    /// More filters than one mapping, or all of them, may have.
+    TooManyFilters,
 }
 
 impl Refusal {
     /// Every refusal, for tables that must name them all.
-    pub const ALL: [Refusal; 12] = [
+    pub const ALL: [Refusal; 13] = [
         Refusal::Backend,
         Refusal::Conflict,
         Refusal::Denied,
@@ -247,6 +252,7 @@ impl Refusal {
         Refusal::QuotaExceeded,
         Refusal::Reserved,
         Refusal::TableFull,
+        Refusal::TooManyFilters,
     ];
 }
 
@@ -265,6 +271,7 @@ impl fmt::Display for Refusal {
             Refusal::QuotaExceeded => "too many mappings for one host",
             Refusal::Reserved => "the router uses this port itself",
             Refusal::TableFull => "the mapping table is full",
+            Refusal::TooManyFilters => "too many filters",
         })
     }
 }

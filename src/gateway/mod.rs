@@ -4,6 +4,7 @@
 //! then written into the table: a mapping the kernel refused does not exist. Nothing here reads a
 //! clock; every call that needs the time takes `now`.
 
+pub mod guard;
 pub mod mapping;
 pub mod network;
 pub mod pinhole;
@@ -12,6 +13,10 @@ pub mod policy;
 mod add;
 mod delete;
 mod elements;
+mod holds;
+mod holes;
+mod map;
+mod map6;
 mod pinholes;
 mod ports;
 mod recover;
@@ -23,15 +28,19 @@ mod model;
 mod tests;
 
 pub use add::{LEASE_MIN, REMOTES_MAX};
+pub use guard::{FILTERS_MAX, FILTERS_PER_MAPPING};
+pub use holds::{HOLDS_MAX, HOLDS_PER_HOST, HOLD_SHORT, HOLD_TCP, HOLD_UDP};
+pub use map::{MapRequest, Mapped};
+pub use map6::Map6Request;
 pub use network::{ExternalState, Lan, Wan};
-pub(crate) use pinholes::pinhole_of;
 pub use pinholes::{PINHOLES_MAX, PINHOLES_PER_ADDRESS, PREFIX_GRACE};
-pub(crate) use recover::mapping_of;
+pub(crate) use recover::Found;
 pub use recover::RESYNC_BATCH;
 
 use crate::netfilter::{Backend, BackendError, Change, Slot, WanRules, WAN_ADDRESSES_MAX};
 use elements::Plan;
-use mapping::{External, Id, Mapping, Protocol};
+use holds::Holds;
+use mapping::{External, Id, Mapping, Origin, Protocol};
 use network::is_private;
 use pinhole::{Hole, Pinhole};
 use pinholes::Pinholes;
@@ -126,6 +135,8 @@ pub struct Gateway<B: Backend> {
     counting: bool,
     /// When the pinholes of prefixes that are gone end.
     orphans_end: Option<Instant>,
+    /// Ports given up a moment ago.
+    holds: Holds,
     rng: Rng,
     wan: Wan,
     lans: Vec<Lan>,
@@ -145,6 +156,7 @@ impl<B: Backend> Gateway<B> {
             pinholes: Pinholes::default(),
             counting: false,
             orphans_end: None,
+            holds: Holds::default(),
             rng: Rng::new(seed),
             wan: Wan::default(),
             lans: Vec::new(),
@@ -205,8 +217,13 @@ impl<B: Backend> Gateway<B> {
 
     /// Connections the kernel has counted for a mapping; 0 if it cannot be asked.
     pub fn connections(&mut self, mapping: &External) -> u64 {
-        let slot = Slot::Forward(mapping.protocol, mapping.port, mapping.remote);
-        self.backend.connections(&slot).unwrap_or(0)
+        let External { protocol, port, remote } = *mapping;
+        let guard = self.find(mapping).and_then(|found| found.guard.as_deref());
+        let slots: Vec<Slot> = match guard.map_or(&[][..], |guard| &guard.filters) {
+            [] => vec![Slot::Forward(protocol, port, remote)],
+            filters => filters.iter().map(|f| Slot::Filtered(protocol, port, *f)).collect(),
+        };
+        slots.iter().filter_map(|slot| self.backend.connections(slot).ok()).sum()
     }
 
     /// SystemUpdateID (WANIPConnection:2 §2.3.23): +1 with every change of the table, wrapping to
@@ -310,6 +327,7 @@ impl<B: Backend> Gateway<B> {
     /// Drops what has ended by `now`. The kernel has ended it already, and is only told when
     /// another mapping of the same internal endpoint takes over its outgoing packets.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.holds.pass(now);
         let changes = self.expire(now);
         // Nobody waits for an answer; what fails here is made good by the next change.
         self.behind |= !changes.is_empty() && self.apply(&changes, now).is_err();
@@ -357,6 +375,7 @@ impl<B: Backend> Gateway<B> {
         let mut changes = elements::changes(&self.table, &plan);
         changes.retain(|change| !matches!(change, Change::Remove(_)));
         for mapping in due.into_iter().filter_map(|id| self.take(id)).collect::<Vec<_>>() {
+            self.hold(&mapping, now);
             self.tell(Event::Removed { mapping, reason: Reason::Expired });
         }
         changes
@@ -394,6 +413,13 @@ impl<B: Backend> Gateway<B> {
         let mapping = self.table.take(id)?;
         self.update_id = self.update_id.wrapping_add(1);
         Some(mapping)
+    }
+
+    /// Keeps the port of a mapping that has ended for its host, if it was made by NAT-PMP or PCP.
+    fn hold(&mut self, mapping: &Mapping, now: Instant) {
+        if matches!(mapping.origin, Origin::NatPmp | Origin::Pcp) {
+            self.holds.keep(mapping, now);
+        }
     }
 
     fn tell(&mut self, event: Event) {

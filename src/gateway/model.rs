@@ -10,7 +10,7 @@ mod world;
 
 use super::mapping::{External, Id, Mapping, Origin, Protocol, Refusal};
 use super::policy::Limits;
-use super::Granted;
+use super::{Granted, HOLD_SHORT, HOLD_TCP, HOLD_UDP};
 use crate::netfilter::{Element, Note, Rule, Slot};
 use history::Ask;
 use std::collections::BTreeMap;
@@ -26,7 +26,8 @@ fn desired(rows: &[Mapping]) -> BTreeMap<Slot, Element> {
     for m in rows {
         let External { protocol, port, remote } = m.external;
         let internal = m.internal;
-        let note = Note { id: m.id, origin: m.origin, description: m.description.clone() };
+        let note =
+            Note { id: m.id, origin: m.origin, client: None, description: m.description.clone() };
         let expires = m.expires;
         let mut want = |rule: Rule| {
             wanted.entry(rule.slot()).or_insert(Element { rule, expires });
@@ -59,6 +60,10 @@ enum Verdict {
 #[derive(Clone)]
 struct Model {
     rows: Vec<Mapping>,
+    /// The rows when ports were last looked at that somebody has given up.
+    seen: Vec<Mapping>,
+    /// Ports given up, by whom, and until when nobody else is offered them.
+    holds: Vec<(Protocol, u16, Ipv4Addr, Instant)>,
     policy: usize,
     wan: usize,
     guests: bool,
@@ -70,6 +75,39 @@ impl Model {
     fn expire(&mut self) {
         let now = self.now;
         self.rows.retain(|m| m.expires.is_none_or(|end| end > now));
+        self.hold();
+    }
+
+    /// Looks at what is gone since the last time.
+    fn hold(&mut self) {
+        for m in std::mem::take(&mut self.seen) {
+            let (protocol, port) = (m.external.protocol, m.external.port);
+            let asked_once = matches!(m.origin, Origin::NatPmp | Origin::Pcp);
+            if asked_once && !self.rows.iter().any(|row| row.id == m.id) {
+                let until = self.now
+                    + match protocol {
+                        Protocol::Tcp => HOLD_TCP,
+                        Protocol::Udp => HOLD_UDP,
+                    };
+                self.holds.retain(|hold| (hold.0, hold.1) != (protocol, port));
+                self.holds.push((protocol, port, *m.internal.ip(), until));
+            }
+        }
+        self.seen = self.rows.clone();
+    }
+
+    fn is_held_strictly(&self, ask: &Ask, port: u16) -> bool {
+        let time = if ask.protocol == Protocol::Tcp { HOLD_TCP } else { HOLD_UDP };
+        let later = Model { now: self.now + time - HOLD_SHORT, ..self.clone() };
+        later.is_held(ask, port)
+    }
+
+    fn is_held(&self, ask: &Ask, port: u16) -> bool {
+        self.holds.iter().any(|(protocol, held, host, until)| {
+            (*protocol, *held) == (ask.protocol, port)
+                && *host != HOSTS[ask.target]
+                && *until > self.now
+        })
     }
 
     fn internal(&self, ask: &Ask) -> SocketAddrV4 {
@@ -135,7 +173,7 @@ impl Model {
             if let Some(refusal) = self.asked_allowed(ask, ask.port) {
                 return Err(refusal);
             }
-            if !self.free_for(ask, ask.port) {
+            if !self.free_for(ask, ask.port) || self.is_held_strictly(ask, ask.port) {
                 return Err(Refusal::Conflict);
             }
             at.map_or(Verdict::At(ask.port), |m| Verdict::Refresh(m.id))
@@ -146,8 +184,9 @@ impl Model {
                     && m.external.remote == remote
                     && self.asked_allowed(ask, m.external.port).is_none()
             });
-            let preferred =
-                self.asked_allowed(ask, ask.port).is_none() && self.free_for(ask, ask.port);
+            let preferred = self.asked_allowed(ask, ask.port).is_none()
+                && self.free_for(ask, ask.port)
+                && !self.is_held(ask, ask.port);
             match (at, own) {
                 (None, _) if preferred => Verdict::At(ask.port),
                 (Some(m), _) if preferred && m.internal == self.internal(ask) => {
@@ -189,6 +228,7 @@ impl Model {
 
     fn choosable(&self, ask: &Ask, port: u16) -> bool {
         port >= 1024
+            && !self.is_held(ask, port)
             && self.asked_allowed(ask, port).is_none()
             && self.rows.iter().filter(|m| m.external.port == port).all(|m| {
                 m.external.protocol != ask.protocol && *m.internal.ip() == HOSTS[ask.target]
@@ -233,6 +273,7 @@ impl Model {
                 enabled: ask.enabled,
                 origin: ask.origin,
                 description: "words".into(),
+                guard: None,
             });
         }
     }

@@ -1,5 +1,6 @@
 //! The words of IPv6 pinholes: what one is, and what is asked for.
 
+use crate::gateway::guard::Guard;
 use crate::gateway::mapping::{Id, Origin, Protocol};
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ pub struct Pinhole {
     /// The asker's words, cleaned by
     /// [`clean_description`](crate::gateway::mapping::clean_description).
     pub description: String,
+    /// What PCP keeps with it, if it was asked for by PCP.
+    pub guard: Option<Box<Guard>>,
 }
 
 impl Pinhole {

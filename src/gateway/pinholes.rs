@@ -5,8 +5,8 @@
 
 use crate::gateway::mapping::{clean_description, Id, Origin, Refusal};
 use crate::gateway::pinhole::{Hole, Pinhole, PinholeGranted, PinholeRequest};
-use crate::gateway::{Asker, Event, Gateway, Reason, LEASE_MIN};
-use crate::netfilter::{Backend, Change, Element, Installed, Note, Rule, Slot};
+use crate::gateway::{guard, holes, Asker, Event, Gateway, Reason, LEASE_MIN};
+use crate::netfilter::Backend;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ impl Pinholes {
     }
 
     /// A UniqueID that is not in use, and was not for as long as possible.
-    fn fresh_unique_id(&self) -> u16 {
+    pub(crate) fn fresh_unique_id(&self) -> u16 {
         let mut unique_id = self.last_unique_id;
         loop {
             unique_id = unique_id.wrapping_add(1).max(1);
@@ -107,8 +107,9 @@ impl<B: Backend> Gateway<B> {
 
     /// Packets that the kernel has counted for a pinhole; 0 if it is not there or cannot be asked.
     pub fn pinhole_packets(&mut self, unique_id: u16) -> u64 {
-        let slot = self.pinhole(unique_id).map(|pinhole| Slot::Pinhole(pinhole.hole));
-        slot.and_then(|slot| self.backend.connections(&slot).ok()).unwrap_or(0)
+        let elements = self.pinhole(unique_id).map(holes::elements).unwrap_or_default();
+        let slots = elements.iter().map(|element| element.rule.slot());
+        slots.filter_map(|slot| self.backend.connections(&slot).ok()).sum()
     }
 
     /// Opens or refreshes a pinhole (WANIPv6FirewallControl:1 §2.5.3): the same hole keeps its
@@ -136,6 +137,11 @@ impl<B: Backend> Gateway<B> {
                     Refusal::Conflict
                 });
             }
+            // Others must not believe that everybody is let in, and never shorten it.
+            Some(old) if !guard::filters(&old.guard).is_empty() => return Err(Refusal::Conflict),
+            Some(old) if old.origin != request.origin => {
+                Pinhole { expires: expires.max(old.expires), ..old }
+            }
             Some(old) => Pinhole { expires, ..old },
             None => {
                 self.check_pinhole_room(request.hole.internal)?;
@@ -146,6 +152,7 @@ impl<B: Backend> Gateway<B> {
                     expires,
                     origin: request.origin,
                     description: clean_description(request.description),
+                    guard: None,
                 }
             }
         };
@@ -196,10 +203,14 @@ impl<B: Backend> Gateway<B> {
         own.then_some(pinhole).ok_or(Refusal::NotOwner)
     }
 
-    fn make_pinhole(&mut self, pinhole: Pinhole, new: bool, now: Instant) -> Result<(), Refusal> {
-        let element = element(&pinhole);
-        let change = if new { Change::Add(element) } else { Change::Replace(element) };
-        self.apply(&[change], now).map_err(|_| Refusal::Backend)?;
+    pub(super) fn make_pinhole(
+        &mut self,
+        pinhole: Pinhole,
+        new: bool,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.apply(&holes::changes(&self.pinholes, &[], Some(&pinhole)), now)
+            .map_err(|_| Refusal::Backend)?;
         self.table.reserve(pinhole.id);
         self.pinholes.put(pinhole.clone());
         self.follow_counting();
@@ -225,7 +236,7 @@ impl<B: Backend> Gateway<B> {
     /// Whether `target` can be a host on a device where `client` is, too: inside a prefix, no
     /// address of the router, not the prefix's own anycast address (RFC 4291 §2.6.1), nothing of
     /// the link alone.
-    fn is_pinhole_target(&self, client: IpAddr, target: Ipv6Addr) -> bool {
+    pub(super) fn is_pinhole_target(&self, client: IpAddr, target: Ipv6Addr) -> bool {
         let never = target.is_unspecified()
             || target.is_loopback()
             || target.is_multicast()
@@ -238,7 +249,7 @@ impl<B: Backend> Gateway<B> {
             && !self.lans.iter().any(|lan| lan.address == address || lan.is_anycast(target))
     }
 
-    fn check_pinhole_room(&self, internal: Ipv6Addr) -> Result<(), Refusal> {
+    pub(super) fn check_pinhole_room(&self, internal: Ipv6Addr) -> Result<(), Refusal> {
         let own = self.pinholes.iter().filter(|pinhole| pinhole.hole.internal == internal).count();
         if own >= PINHOLES_PER_ADDRESS {
             return Err(Refusal::QuotaExceeded);
@@ -339,43 +350,4 @@ impl<B: Backend> Gateway<B> {
         admitted.sort_unstable();
         admitted
     }
-
-    /// What must be told to a kernel that holds `installed`, as far as it is of pinholes.
-    pub(super) fn pinhole_difference(&self, installed: &[Installed], now: Instant) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let mut seen = Vec::new();
-        for found in installed {
-            let Slot::Pinhole(hole) = found.rule.slot() else { continue };
-            seen.push(hole);
-            match self.pinholes.find(&hole).map(element) {
-                None => changes.push(Change::Remove(Slot::Pinhole(hole))),
-                Some(wanted) if !super::elements::agree(&wanted, found, now) => {
-                    changes.push(Change::Replace(wanted));
-                }
-                Some(_) => {}
-            }
-        }
-        seen.sort_unstable();
-        let missing =
-            self.pinholes.iter().filter(|pinhole| seen.binary_search(&pinhole.hole).is_err());
-        changes.extend(missing.map(element).map(Change::Add));
-        changes
-    }
-}
-
-/// A pinhole as a kernel element.
-fn element(pinhole: &Pinhole) -> Element {
-    let note =
-        Note { id: pinhole.id, origin: pinhole.origin, description: pinhole.description.clone() };
-    let rule = Rule::Pinhole { hole: pinhole.hole, unique_id: pinhole.unique_id, note };
-    Element { rule, expires: Some(pinhole.expires) }
-}
-
-/// The pinhole that an element was made for.
-pub(crate) fn pinhole_of(found: Installed, now: Instant) -> Option<Pinhole> {
-    let Rule::Pinhole { hole, unique_id, note } = found.rule else { return None };
-    let Note { id, origin, description } = note;
-    let description = clean_description(&description);
-    let expires = now.checked_add(found.remaining?)?;
-    Some(Pinhole { id, unique_id, hole, expires, origin, description })
 }

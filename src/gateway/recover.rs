@@ -2,12 +2,13 @@
 //! run after a restart.
 
 use crate::gateway::elements::difference;
+use crate::gateway::guard::{Client, Filter, Guard};
 use crate::gateway::mapping::{clean_description, External, Id, Mapping};
-use crate::gateway::pinhole::Pinhole;
-use crate::gateway::pinholes::pinhole_of;
+use crate::gateway::pinhole::{Hole, Pinhole};
 use crate::gateway::table::ADOPTED_ID_MAX;
-use crate::gateway::Gateway;
+use crate::gateway::{holes, Gateway};
 use crate::netfilter::{Backend, BackendError, Installed, Note, Rule};
+use std::net::SocketAddrV4;
 use std::time::Instant;
 
 /// Most changes that a resync makes in one batch. What is put right again need not be atomic, and
@@ -25,16 +26,10 @@ impl<B: Backend> Gateway<B> {
     /// The kernel could not be read: nothing has changed. Or it could not be put in step: the
     /// mappings are adopted all the same, and a [`resync`](Gateway::resync) is due.
     pub fn adopt(&mut self, now: Instant) -> Result<usize, BackendError> {
-        let installed = self.backend.list()?;
-        let mut holes = Vec::new();
-        let mut found = Vec::new();
-        for installed in installed {
-            match installed.rule {
-                Rule::Pinhole { .. } => holes.extend(pinhole_of(installed, now)),
-                _ => found.extend(mapping_of(installed, now)),
-            }
-        }
-        let count = self.admit(found, now).len() + self.admit_pinholes(holes, now).len();
+        let found = Found::of(self.backend.list()?, now);
+        let mappings = found.mappings.into_iter().map(|(mapping, _)| mapping).collect();
+        let pinholes = found.pinholes.into_iter().map(|(pinhole, _)| pinhole).collect();
+        let count = self.admit(mappings, now).len() + self.admit_pinholes(pinholes, now).len();
         self.resync(now)?;
         Ok(count)
     }
@@ -79,7 +74,7 @@ impl<B: Backend> Gateway<B> {
         self.behind = true;
         self.ensure()?;
         let installed = self.backend.list()?;
-        let holes = self.pinhole_difference(&installed, now);
+        let holes = holes::difference(&self.pinholes, &installed, now);
         let mut changes = difference(&self.table, &installed, now).chain(holes);
         loop {
             let batch: Vec<_> = changes.by_ref().take(RESYNC_BATCH).collect();
@@ -140,22 +135,111 @@ impl<B: Backend> Gateway<B> {
     }
 }
 
-/// The mapping that an element was made for. Gates and reverses have none of their own.
-pub(crate) fn mapping_of(found: Installed, now: Instant) -> Option<Mapping> {
-    let enabled = matches!(found.rule, Rule::Forward { .. });
-    let (Rule::Forward { protocol, port, remote, internal, note }
-    | Rule::Held { protocol, port, remote, internal, note }) = found.rule
-    else {
-        return None;
-    };
-    let Note { id, origin, description } = note;
-    Some(Mapping {
-        id,
-        external: External { protocol, port, remote },
-        internal,
-        expires: found.remaining.and_then(|left| now.checked_add(left)),
-        enabled,
-        origin,
-        description: clean_description(&description),
-    })
+/// The mappings and pinholes that elements were made for, each with what it has counted.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// In the order of their elements, those with filters last.
+    pub mappings: Vec<(Mapping, u64)>,
+    /// Likewise.
+    pub pinholes: Vec<(Pinhole, u64)>,
+}
+
+impl Found {
+    /// Of all elements that there are. Gates, reverses and selects have no mapping of their own;
+    /// the filters of one mapping make one.
+    pub(crate) fn of(installed: Vec<Installed>, now: Instant) -> Found {
+        let mut found = Found::default();
+        let mut filtered: Vec<(Mapping, u64)> = Vec::new();
+        let mut filtered6: Vec<(Pinhole, u64)> = Vec::new();
+        for Installed { rule, remaining, connections } in installed {
+            let expires = remaining.and_then(|left| now.checked_add(left));
+            let enabled = !matches!(rule, Rule::Held { .. });
+            match rule {
+                Rule::Forward { protocol, port, remote, internal, note }
+                | Rule::Held { protocol, port, remote, internal, note } => {
+                    let external = External { protocol, port, remote };
+                    let mapping = mapping(external, internal, note, None, expires, enabled);
+                    found.mappings.push((mapping, connections));
+                }
+                Rule::Filtered { protocol, port, filter, internal, note } => {
+                    let external = External { protocol, port, remote: None };
+                    let new = mapping(external, internal, note, Some(filter), expires, true);
+                    let same = |old: &&mut (Mapping, u64)| {
+                        (old.0.id, old.0.external) == (new.id, external)
+                    };
+                    match filtered.iter_mut().find(same) {
+                        Some((old, counted)) => {
+                            add_filters(&mut old.guard, new.guard);
+                            *counted += connections;
+                        }
+                        None => filtered.push((new, connections)),
+                    }
+                }
+                Rule::Pinhole { hole, unique_id, note } => {
+                    let pinhole = pinhole(hole, unique_id, note, None, expires);
+                    found.pinholes.extend(pinhole.map(|pinhole| (pinhole, connections)));
+                }
+                Rule::Filtered6 { hole, filter, unique_id, note } => {
+                    let Some(new) = pinhole(hole, unique_id, note, Some(filter), expires) else {
+                        continue;
+                    };
+                    match filtered6.iter_mut().find(|old| (old.0.id, old.0.hole) == (new.id, hole))
+                    {
+                        Some((old, counted)) => {
+                            add_filters(&mut old.guard, new.guard);
+                            *counted += connections;
+                        }
+                        None => filtered6.push((new, connections)),
+                    }
+                }
+                Rule::Gate { .. }
+                | Rule::Reverse { .. }
+                | Rule::Select { .. }
+                | Rule::Select6 { .. } => {}
+            }
+        }
+        found.mappings.append(&mut filtered);
+        found.pinholes.append(&mut filtered6);
+        found
+    }
+}
+
+fn mapping(
+    external: External,
+    internal: SocketAddrV4,
+    note: Note,
+    filter: Option<Filter>,
+    expires: Option<Instant>,
+    enabled: bool,
+) -> Mapping {
+    let Note { id, origin, client, description } = note;
+    let description = clean_description(&description);
+    let guard = guard(client, filter);
+    Mapping { id, external, internal, expires, enabled, origin, description, guard }
+}
+
+fn pinhole(
+    hole: Hole,
+    unique_id: u16,
+    note: Note,
+    filter: Option<Filter>,
+    expires: Option<Instant>,
+) -> Option<Pinhole> {
+    let Note { id, origin, client, description } = note;
+    let description = clean_description(&description);
+    let guard = guard(client, filter);
+    Some(Pinhole { id, unique_id, hole, expires: expires?, origin, description, guard })
+}
+
+fn guard(client: Option<Client>, filter: Option<Filter>) -> Option<Box<Guard>> {
+    let any = client.is_some() || filter.is_some();
+    let filters = filter.into_iter().collect();
+    any.then(|| Box::new(Guard { client: client.unwrap_or_default(), filters }))
+}
+
+fn add_filters(to: &mut Option<Box<Guard>>, from: Option<Box<Guard>>) {
+    if let (Some(to), Some(from)) = (to, from) {
+        to.filters.extend(from.filters);
+        to.filters.sort_unstable();
+    }
 }

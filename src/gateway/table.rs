@@ -3,6 +3,7 @@
 //!
 //! No rules here: whoever puts a mapping in has asked the policy and the kernel before.
 
+use crate::gateway::guard;
 use crate::gateway::mapping::{External, Id, Mapping, Protocol};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -111,6 +112,8 @@ pub(crate) struct Table {
     ends: Index,
     clock: Clock,
     next_id: u64,
+    /// Filters of all mappings.
+    filters: usize,
 }
 
 impl Table {
@@ -124,6 +127,7 @@ impl Table {
             ends: Index::default(),
             clock: Clock::default(),
             next_id: 1,
+            filters: 0,
         }
     }
 
@@ -142,6 +146,7 @@ impl Table {
             self.clock.0.get_or_insert(end);
             self.ends.0.insert(Pair(self.clock.number(end), id.0));
         }
+        self.filters += guard::filters(&mapping.guard).len();
         self.reserve(id);
         let place = self.rows.partition_point(|row| row.id < id);
         self.rows.insert(place, Box::new(mapping));
@@ -151,6 +156,7 @@ impl Table {
     pub(crate) fn take(&mut self, id: Id) -> Option<Mapping> {
         let place = self.place(id)?;
         let mapping = *self.rows.remove(place);
+        self.filters -= guard::filters(&mapping.guard).len();
         self.externals.0.remove(&Pair(outside(&mapping.external), id.0));
         self.internals.0.remove(&Pair(Table::inside(&mapping), id.0));
         self.count(*mapping.internal.ip(), |count| count - 1);
@@ -237,6 +243,21 @@ impl Table {
         self.internals.range(first..=first | 3).filter_map(|id| self.get(Id(id)))
     }
 
+    /// Mappings of one host and protocol, by their internal port.
+    pub(crate) fn of_host(
+        &self,
+        protocol: Protocol,
+        host: Ipv4Addr,
+    ) -> impl Iterator<Item = &Mapping> {
+        let edge = |port| inside(protocol, SocketAddrV4::new(host, port));
+        self.internals.range(edge(0)..=edge(u16::MAX) | 3).filter_map(|id| self.get(Id(id)))
+    }
+
+    /// How many filters there are in all.
+    pub(crate) fn filters(&self) -> usize {
+        self.filters
+    }
+
     /// How many mappings a host has.
     pub(crate) fn count_of(&self, host: Ipv4Addr) -> usize {
         self.hosts.first_of(host.to_bits().into()).unwrap_or(0) as usize
@@ -292,6 +313,10 @@ impl Table {
         assert_eq!(
             self.internals.0,
             index(&mut self.iter().map(|m| Pair(Table::inside(m), m.id.0)))
+        );
+        assert_eq!(
+            self.filters,
+            self.iter().map(|m| guard::filters(&m.guard).len()).sum::<usize>()
         );
         let ends = self.iter().filter_map(|m| Some(Pair(self.clock.number(m.expires?), m.id.0)));
         assert_eq!(self.ends.0, index(&mut ends.into_iter()));

@@ -137,9 +137,13 @@ pub const fn of(refusal: Refusal, version: Face) -> Code {
             Code::NoPortMapsAvailable
         }
         (Refusal::NoFreePort | Refusal::QuotaExceeded | Refusal::TableFull, Face::V1)
-        | (Refusal::Backend | Refusal::NoExternalAddress | Refusal::PrivateExternalAddress, _) => {
-            Code::ActionFailed
-        }
+        | (
+            Refusal::Backend
+            | Refusal::NoExternalAddress
+            | Refusal::PrivateExternalAddress
+            | Refusal::TooManyFilters,
+            _,
+        ) => Code::ActionFailed,
     }
 }
 
@@ -155,7 +159,8 @@ pub const fn of_pinhole(refusal: Refusal) -> Code {
         | Refusal::Conflict
         | Refusal::NoExternalAddress
         | Refusal::PrivateExternalAddress
-        | Refusal::Reserved => Code::ActionFailed,
+        | Refusal::Reserved
+        | Refusal::TooManyFilters => Code::ActionFailed,
     }
 }
 
@@ -178,6 +183,7 @@ mod tests {
             (Refusal::QuotaExceeded, 701),
             (Refusal::Reserved, 501),
             (Refusal::TableFull, 701),
+            (Refusal::TooManyFilters, 501),
         ];
         assert_eq!(Refusal::ALL.map(|r| (r, of_pinhole(r).number())), expected);
     }
@@ -197,6 +203,7 @@ mod tests {
             (Refusal::QuotaExceeded, 501, 728),
             (Refusal::Reserved, 718, 729),
             (Refusal::TableFull, 501, 728),
+            (Refusal::TooManyFilters, 501, 501),
         ];
         let whole = Refusal::ALL.map(|r| (r, of(r, Face::V1).number(), of(r, Face::V2).number()));
         assert_eq!(whole, expected);

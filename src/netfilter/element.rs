@@ -3,6 +3,7 @@
 //! Pure. A key is a row of fields, each padded to four bytes, addresses and ports in network
 //! order; a map whose data is one field keeps it unpadded. Reading never panics on any bytes.
 
+use crate::gateway::guard::Filter;
 use crate::gateway::mapping::Protocol;
 use crate::gateway::pinhole::Hole;
 use crate::netfilter::ruleset::TABLE;
@@ -10,12 +11,14 @@ use crate::netfilter::userdata::{read_note, read_unique_id, write_note, write_pi
 use crate::netfilter::{Installed, Note, Rule, Slot};
 use crate::netlink::nfnl::{self, attribute as a, message as m};
 use crate::netlink::wire::{self, be16, be64, Attributes, Message, Writer};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::Duration;
 
 /// The sets that hold mappings and pinholes, in the order they are read back.
-pub const SETS: [&str; 9] =
-    ["w0_ext", "w0_any", "w0_rh", "w0_off", "w0_rev", "p6_any", "p6_rh", "p6_rp", "p6_rhp"];
+pub const SETS: [&str; 13] = [
+    "w0_ext", "w0_sel", "w0_any", "w0_rh", "w0_flt", "w0_off", "w0_rev", "p6_any", "p6_rh",
+    "p6_rp", "p6_rhp", "p6_sel", "p6_flt",
+];
 
 /// Shortest time the kernel is given, in milliseconds: a tick of the slowest that OpenWrt builds
 /// (HZ=100). Before Linux 6.1 what is less than a tick is rounded down to 0, which means for ever.
@@ -38,25 +41,53 @@ pub fn set(slot: &Slot) -> &'static str {
         Slot::Gate(..) => "w0_ext",
         Slot::Forward(_, _, None) => "w0_any",
         Slot::Forward(_, _, Some(_)) => "w0_rh",
+        Slot::Select(..) => "w0_sel",
+        Slot::Filtered(..) => "w0_flt",
         Slot::Held(..) => "w0_off",
         Slot::Reverse(..) => "w0_rev",
         Slot::Pinhole(Hole { remote: None, remote_port: None, .. }) => "p6_any",
         Slot::Pinhole(Hole { remote: Some(_), remote_port: None, .. }) => "p6_rh",
         Slot::Pinhole(Hole { remote: None, remote_port: Some(_), .. }) => "p6_rp",
         Slot::Pinhole(Hole { remote: Some(_), remote_port: Some(_), .. }) => "p6_rhp",
+        Slot::Select6(_) => "p6_sel",
+        Slot::Filtered6(..) => "p6_flt",
     }
 }
 
-/// A key's bytes.
+/// A key's bytes; of one with a filter the first of all that it is for.
 pub fn key(slot: &Slot) -> Vec<u8> {
+    filter_key(slot, false)
+}
+
+/// The last key that an element with a filter is for. `None`: it is for one key only.
+pub fn key_end(slot: &Slot) -> Option<Vec<u8>> {
+    let filtered = matches!(slot, Slot::Filtered(..) | Slot::Filtered6(..));
+    filtered.then(|| filter_key(slot, true))
+}
+
+fn filter_key(slot: &Slot, last: bool) -> Vec<u8> {
     let (address, protocol, port) = match *slot {
-        Slot::Gate(protocol, port) | Slot::Forward(protocol, port, None) => (None, protocol, port),
+        Slot::Gate(protocol, port)
+        | Slot::Select(protocol, port)
+        | Slot::Forward(protocol, port, None) => (None, protocol, port),
         Slot::Forward(protocol, port, remote) => (remote, protocol, port),
         Slot::Held(protocol, port, remote) => {
             (Some(remote.unwrap_or(Ipv4Addr::UNSPECIFIED)), protocol, port)
         }
         Slot::Reverse(protocol, internal) => (Some(*internal.ip()), protocol, internal.port()),
         Slot::Pinhole(hole) => return pinhole_key(&hole),
+        Slot::Filtered(protocol, port, filter) => {
+            let mut key = Vec::with_capacity(16);
+            put_endpoint(&mut key, protocol, port);
+            put_filter(&mut key, &filter, last);
+            return key;
+        }
+        Slot::Select6(internal) => return internal.octets().to_vec(),
+        Slot::Filtered6(hole, filter) => {
+            let mut key = pinhole_key(&hole);
+            put_filter(&mut key, &filter, last);
+            return key;
+        }
     };
     let mut key = Vec::with_capacity(12);
     if let Some(address) = address {
@@ -76,6 +107,22 @@ fn pinhole_key(hole: &Hole) -> Vec<u8> {
         put_port(&mut key, port);
     }
     key
+}
+
+/// The first or last address and port that a filter is for.
+fn put_filter(key: &mut Vec<u8>, filter: &Filter, last: bool) {
+    let len = u32::from(filter.prefix_len());
+    match filter.address() {
+        IpAddr::V4(address) => {
+            let host = if last { u32::MAX.checked_shr(len).unwrap_or(0) } else { 0 };
+            key.extend_from_slice(&(address.to_bits() | host).to_be_bytes());
+        }
+        IpAddr::V6(address) => {
+            let host = if last { u128::MAX.checked_shr(len).unwrap_or(0) } else { 0 };
+            key.extend_from_slice(&(address.to_bits() | host).to_be_bytes());
+        }
+    }
+    put_port(key, filter.port().unwrap_or(if last { u16::MAX } else { 0 }));
 }
 
 fn put_endpoint(key: &mut Vec<u8>, protocol: Protocol, port: u16) {
@@ -100,15 +147,15 @@ pub fn add(writer: &mut Writer, rule: &Rule, remaining: Option<Duration>, count:
         if let Some(remaining) = remaining {
             w.be64(a::ELEMENT_TIMEOUT, milliseconds(remaining));
         }
-        w.nest(a::ELEMENT_KEY, |w| w.bytes(a::DATA_VALUE, &key(&slot)));
+        write_key(w, &slot);
         match rule {
-            Rule::Gate { .. } => {}
-            Rule::Forward { internal, note, .. } => {
+            Rule::Gate { .. } | Rule::Select { .. } | Rule::Select6 { .. } => {}
+            Rule::Forward { internal, note, .. } | Rule::Filtered { internal, note, .. } => {
                 destination(w, *internal);
                 counted(w, count);
                 w.bytes(a::ELEMENT_USERDATA, &write_note(note));
             }
-            Rule::Pinhole { unique_id, note, .. } => {
+            Rule::Pinhole { unique_id, note, .. } | Rule::Filtered6 { unique_id, note, .. } => {
                 counted(w, count);
                 w.bytes(a::ELEMENT_USERDATA, &write_pinhole_note(note, *unique_id));
             }
@@ -125,16 +172,19 @@ pub fn add(writer: &mut Writer, rule: &Rule, remaining: Option<Duration>, count:
 
 /// Writes the message that deletes an element. Returns its number.
 pub fn delete(writer: &mut Writer, slot: &Slot) -> u32 {
-    message(writer, m::DEL_ELEMENT, 0, slot, |w| {
-        w.nest(a::ELEMENT_KEY, |w| w.bytes(a::DATA_VALUE, &key(slot)));
-    })
+    message(writer, m::DEL_ELEMENT, 0, slot, |w| write_key(w, slot))
 }
 
 /// Writes the request for one element.
 pub fn get(writer: &mut Writer, slot: &Slot) {
-    message(writer, m::GET_ELEMENT, wire::ACK, slot, |w| {
-        w.nest(a::ELEMENT_KEY, |w| w.bytes(a::DATA_VALUE, &key(slot)));
-    });
+    message(writer, m::GET_ELEMENT, wire::ACK, slot, |w| write_key(w, slot));
+}
+
+fn write_key(writer: &mut Writer, slot: &Slot) {
+    writer.nest(a::ELEMENT_KEY, |w| w.bytes(a::DATA_VALUE, &key(slot)));
+    if let Some(end) = key_end(slot) {
+        writer.nest(a::ELEMENT_KEY_END, |w| w.bytes(a::DATA_VALUE, &end));
+    }
 }
 
 /// Writes the request for all elements of a set.
@@ -212,6 +262,28 @@ pub fn read(set: &str, item: &Attributes<'_>) -> Option<(Installed, Count)> {
             let (protocol, port) = endpoint(key)?;
             Rule::Gate { protocol, port }
         }
+        "w0_sel" => {
+            let (protocol, port) = endpoint(key)?;
+            Rule::Select { protocol, port }
+        }
+        "w0_flt" => {
+            let (first, rest) = key.split_at_checked(8)?;
+            let (protocol, port) = endpoint(first)?;
+            let filter = filter::<4>(key, rest, item)?;
+            let (internal, note) = target(item)?;
+            Rule::Filtered { protocol, port, filter, internal, note }
+        }
+        "p6_sel" => {
+            Rule::Select6 { internal: address6(key).filter(|(_, rest)| rest.is_empty())?.0 }
+        }
+        "p6_flt" => {
+            let (first, rest) = key.split_at_checked(24)?;
+            let hole = hole(first, false, false)?;
+            let filter = filter::<16>(key, rest, item)?;
+            let userdata = item.find(a::ELEMENT_USERDATA)?;
+            let note = read_note(userdata)?;
+            Rule::Filtered6 { hole, filter, unique_id: read_unique_id(userdata)?, note }
+        }
         "w0_any" => {
             let (protocol, port) = endpoint(key)?;
             let (internal, note) = target(item)?;
@@ -247,11 +319,37 @@ pub fn read(set: &str, item: &Attributes<'_>) -> Option<(Installed, Count)> {
     let timeout = item.find(a::ELEMENT_TIMEOUT).and_then(be64).filter(|ms| *ms != 0);
     let left = item.find(a::ELEMENT_EXPIRATION).and_then(be64);
     let remaining = timeout.map(|timeout| Duration::from_millis(left.unwrap_or(timeout)));
-    let count = match rule {
-        Rule::Forward { .. } | Rule::Pinhole { .. } => item_count(item),
-        _ => Count::default(),
+    let count = match rule.slot().is_counted() {
+        true => item_count(item),
+        false => Count::default(),
     };
     Some((Installed { rule, remaining, connections: count.packets }, count))
+}
+
+/// The filter in a key, whose address of `N` bytes and port are `rest`, and the key's end.
+fn filter<const N: usize>(key: &[u8], rest: &[u8], item: &Attributes<'_>) -> Option<Filter> {
+    let end = item.nest(a::ELEMENT_KEY_END).find(a::DATA_VALUE)?;
+    let (same, end) = end.split_at_checked(key.len().checked_sub(rest.len())?)?;
+    let parts = |bytes: &[u8]| {
+        let (address, port) = bytes.split_first_chunk::<N>()?;
+        let [high, low, 0, 0] = *port else { return None };
+        let address = address.iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
+        Some((address, u16::from_be_bytes([high, low])))
+    };
+    let ((first, first_port), (last, last_port)) = (parts(rest)?, parts(end)?);
+    let host = first ^ last;
+    let prefix_len = (N * 8) as u8 - host.count_ones() as u8;
+    let address = match N {
+        4 => Ipv4Addr::from_bits(first as u32).into(),
+        _ => IpAddr::V6(Ipv6Addr::from_bits(first)),
+    };
+    let port = match (first_port, last_port) {
+        (0, u16::MAX) => 0,
+        (first, last) => Some(first).filter(|port| *port == last && *port != 0)?,
+    };
+    // What is no prefix was not made here.
+    let whole = key.starts_with(same) && host & host.wrapping_add(1) == 0 && first & host == 0;
+    Filter::new(address, prefix_len, port).filter(|_| whole)
 }
 
 fn address(key: &[u8]) -> Option<(Ipv4Addr, &[u8])> {

@@ -1,8 +1,11 @@
 //! A backend in memory, for tests: it keeps elements as the kernel would, ends them on its own
 //! clock, refuses what the kernel would refuse, and fails on demand.
 
-use crate::netfilter::{Backend, BackendError, Change, Element, Installed, Rule, Slot, WanRules};
+use crate::netfilter::{
+    Backend, BackendError, Change, Element, Flow, Installed, Rule, Slot, WanRules,
+};
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddrV4;
 use std::time::Instant;
 
 /// What [`Memory`] holds under one key.
@@ -28,6 +31,7 @@ pub struct Memory {
     failures: VecDeque<BackendError>,
     applies: usize,
     changes: usize,
+    flows: BTreeMap<Flow, SocketAddrV4>,
 }
 
 impl Memory {
@@ -67,6 +71,11 @@ impl Memory {
         if let Some(kept) = self.elements.get_mut(slot) {
             kept.connections = connections;
         }
+    }
+
+    /// A flow that leaves from `external`.
+    pub fn add_flow(&mut self, flow: Flow, external: SocketAddrV4) {
+        self.flows.insert(flow, external);
     }
 
     /// Whether the table is there.
@@ -165,7 +174,10 @@ impl Backend for Memory {
                 .expires
                 .map(|end| now.map_or_else(Default::default, |now| end.duration_since(now))),
             connections: match element.rule {
-                Rule::Forward { .. } | Rule::Pinhole { .. } => *connections,
+                Rule::Forward { .. }
+                | Rule::Filtered { .. }
+                | Rule::Pinhole { .. }
+                | Rule::Filtered6 { .. } => *connections,
                 _ => 0,
             },
         });
@@ -174,6 +186,10 @@ impl Backend for Memory {
 
     fn connections(&mut self, slot: &Slot) -> Result<u64, BackendError> {
         Ok(self.elements.get(slot).map_or(0, |kept| kept.connections))
+    }
+
+    fn leaves_from(&mut self, flow: &Flow) -> Result<Option<SocketAddrV4>, BackendError> {
+        Ok(self.flows.get(flow).copied())
     }
 
     fn remove(&mut self) -> Result<(), BackendError> {

@@ -3,16 +3,18 @@
 //! One mapping is up to three kernel elements (see [`Rule`]). The gateway computes which elements
 //! must change; a [`Backend`] makes the change in one atomic batch or refuses it whole.
 
+pub mod conntrack;
 pub mod element;
 pub mod memory;
 pub mod nft;
 pub mod ruleset;
 pub mod userdata;
 
+use crate::gateway::guard::{Client, Filter};
 use crate::gateway::mapping::{Id, Origin, Protocol};
 use crate::gateway::pinhole::Hole;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 /// What rides in an element's userdata, so that a mapping can be read back from the kernel alone.
@@ -22,6 +24,8 @@ pub struct Note {
     pub id: Id,
     /// Which protocol asked for it.
     pub origin: Origin,
+    /// Who asked by PCP, if anybody did.
+    pub client: Option<Client>,
     /// The asker's words, at most [`DESCRIPTION_MAX`](crate::gateway::mapping::DESCRIPTION_MAX)
     /// bytes.
     pub description: String,
@@ -45,6 +49,27 @@ pub enum Rule {
         port: u16,
         /// The only remote host it applies to.
         remote: Option<Ipv4Addr>,
+        /// New destination.
+        internal: SocketAddrV4,
+        /// What else is known of the mapping.
+        note: Note,
+    },
+    /// `w0_sel`: only packets that a [`Rule::Filtered`] lets in go anywhere from this port.
+    Select {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// External port.
+        port: u16,
+    },
+    /// `w0_flt`: where packets of some remote peers to this port go. A mapping with filters has
+    /// one for each in the place of its [`Rule::Forward`].
+    Filtered {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// External port.
+        port: u16,
+        /// The remote peers, of IPv4.
+        filter: Filter,
         /// New destination.
         internal: SocketAddrV4,
         /// What else is known of the mapping.
@@ -82,6 +107,23 @@ pub enum Rule {
         /// What else is known of it.
         note: Note,
     },
+    /// `p6_sel`: this host has pinholes with filters.
+    Select6 {
+        /// The host.
+        internal: Ipv6Addr,
+    },
+    /// `p6_flt`: a pinhole for some remote peers. One with filters has one for each in the place
+    /// of its [`Rule::Pinhole`].
+    Filtered6 {
+        /// What is let through, from any remote side.
+        hole: Hole,
+        /// The remote peers, of IPv6.
+        filter: Filter,
+        /// UniqueID.
+        unique_id: u16,
+        /// What else is known of it.
+        note: Note,
+    },
 }
 
 /// An element's key: what the kernel tells it apart by.
@@ -91,12 +133,30 @@ pub enum Slot {
     Gate(Protocol, u16),
     /// Key of [`Rule::Forward`].
     Forward(Protocol, u16, Option<Ipv4Addr>),
+    /// Key of [`Rule::Select`].
+    Select(Protocol, u16),
+    /// Key of [`Rule::Filtered`].
+    Filtered(Protocol, u16, Filter),
     /// Key of [`Rule::Held`].
     Held(Protocol, u16, Option<Ipv4Addr>),
     /// Key of [`Rule::Reverse`].
     Reverse(Protocol, SocketAddrV4),
     /// Key of [`Rule::Pinhole`].
     Pinhole(Hole),
+    /// Key of [`Rule::Select6`].
+    Select6(Ipv6Addr),
+    /// Key of [`Rule::Filtered6`].
+    Filtered6(Hole, Filter),
+}
+
+impl Slot {
+    /// Whether the element counts what it lets in.
+    pub fn is_counted(&self) -> bool {
+        matches!(
+            self,
+            Slot::Forward(..) | Slot::Filtered(..) | Slot::Pinhole(_) | Slot::Filtered6(..)
+        )
+    }
 }
 
 impl Rule {
@@ -105,9 +165,13 @@ impl Rule {
         match *self {
             Rule::Gate { protocol, port } => Slot::Gate(protocol, port),
             Rule::Forward { protocol, port, remote, .. } => Slot::Forward(protocol, port, remote),
+            Rule::Select { protocol, port } => Slot::Select(protocol, port),
+            Rule::Filtered { protocol, port, filter, .. } => Slot::Filtered(protocol, port, filter),
             Rule::Held { protocol, port, remote, .. } => Slot::Held(protocol, port, remote),
             Rule::Reverse { protocol, internal, .. } => Slot::Reverse(protocol, internal),
             Rule::Pinhole { hole, .. } => Slot::Pinhole(hole),
+            Rule::Select6 { internal } => Slot::Select6(internal),
+            Rule::Filtered6 { hole, filter, .. } => Slot::Filtered6(hole, filter),
         }
     }
 }
@@ -140,7 +204,8 @@ pub struct Installed {
     pub rule: Rule,
     /// Time left, or `None` for no end.
     pub remaining: Option<Duration>,
-    /// Connections counted ([`Rule::Forward`]) or packets ([`Rule::Pinhole`]), else 0.
+    /// Connections counted ([`Rule::Forward`], [`Rule::Filtered`]) or packets ([`Rule::Pinhole`],
+    /// [`Rule::Filtered6`]), else 0.
     pub connections: u64,
 }
 
@@ -156,6 +221,17 @@ pub struct WanRules {
     pub addresses: Vec<Ipv4Addr>,
     /// Every forwarded packet is looked at to count those of pinholes: only while there are some.
     pub counting: bool,
+}
+
+/// What a host sends from one port to one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flow {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Where it comes from.
+    pub internal: SocketAddrV4,
+    /// Where it goes.
+    pub remote: SocketAddrV4,
 }
 
 /// Most WAN addresses served at once.
@@ -195,6 +271,9 @@ pub trait Backend {
 
     /// Connections counted by one element, or packets if it is a pinhole's; 0 if it is gone.
     fn connections(&mut self, slot: &Slot) -> Result<u64, BackendError>;
+
+    /// Where a flow of the kernel's connection table leaves from, if there is such a flow.
+    fn leaves_from(&mut self, flow: &Flow) -> Result<Option<SocketAddrV4>, BackendError>;
 
     /// Removes the table and everything in it. Nothing there is no error.
     fn remove(&mut self) -> Result<(), BackendError>;

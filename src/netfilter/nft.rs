@@ -10,17 +10,18 @@ mod hook;
 pub use crate::netfilter::ruleset::Signal;
 pub use hook::Hook;
 
+use crate::netfilter::conntrack;
 use crate::netfilter::element::{self, Count};
 use crate::netfilter::ruleset::{self, WanSet, RULE_COUNT, SCHEMA, TABLE};
 use crate::netfilter::userdata::{read_stamp, Stamp};
 use crate::netfilter::{
-    Backend, BackendError, Change, Installed, Slot, WanRules, WAN_ADDRESSES_MAX,
+    Backend, BackendError, Change, Flow, Installed, Slot, WanRules, WAN_ADDRESSES_MAX,
 };
 use crate::netlink::nfnl::{self, attribute as a, message as m};
 use crate::netlink::socket::{Dump, Fault, Socket, Traffic};
 use crate::netlink::wire::{self, Message, Writer};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Instant;
 
 /// How often a batch is sent again without the deletions of what had just expired.
@@ -115,6 +116,11 @@ impl Nft {
     /// schema keeps it.
     pub fn created(&self) -> u64 {
         self.created
+    }
+
+    /// Sets that for a table that is made from now on.
+    pub fn set_created(&mut self, boottime_seconds: u64) {
+        self.created = boottime_seconds;
     }
 
     /// Bytes moved on the netlink socket.
@@ -307,16 +313,19 @@ impl Nft {
         let mut sent: Vec<(u32, usize, bool)> = Vec::new();
         let writer = &mut self.writer;
         nfnl::begin(writer);
+        // All deletions first: a filter is refused while another that overlaps it is there.
         for (i, change) in changes.iter().enumerate() {
-            let (slot, new) = match change {
-                Change::Add(element) => (None, Some(element)),
-                Change::Replace(element) => (Some(element.rule.slot()), Some(element)),
-                Change::Remove(slot) => (Some(*slot), None),
+            let slot = match change {
+                Change::Add(_) => continue,
+                Change::Replace(element) => element.rule.slot(),
+                Change::Remove(slot) => *slot,
             };
-            if let Some(slot) = slot.filter(|_| !gone[i]) {
+            if !gone[i] {
                 sent.push((element::delete(writer, &slot), i, true));
             }
-            if let Some(new) = new {
+        }
+        for (i, change) in changes.iter().enumerate() {
+            if let Change::Add(new) | Change::Replace(new) = change {
                 let left = new.expires.map(|at| at.saturating_duration_since(now));
                 sent.push((element::add(writer, &new.rule, left, counts[i]), i, false));
             }
@@ -361,7 +370,7 @@ impl Backend for Nft {
         for (change, count) in changes.iter().zip(&mut counts) {
             if let Change::Replace(element) = change {
                 let slot = element.rule.slot();
-                if matches!(slot, Slot::Forward(..) | Slot::Pinhole(_)) {
+                if slot.is_counted() {
                     *count = self.count(&slot).map_err(|e| refused(&e))?.unwrap_or_default();
                 }
             }
@@ -398,6 +407,19 @@ impl Backend for Nft {
     fn connections(&mut self, slot: &Slot) -> Result<u64, BackendError> {
         let count = self.count(slot).map_err(|e| refused(&e))?;
         Ok(count.unwrap_or_default().packets)
+    }
+
+    fn leaves_from(&mut self, flow: &Flow) -> Result<Option<SocketAddrV4>, BackendError> {
+        conntrack::get(&mut self.writer, flow);
+        let mut found = None;
+        let asked = self.socket.ask(&self.writer.finish(), &mut |message| {
+            found = found.or(conntrack::read(message));
+        });
+        match asked {
+            Ok(_) => Ok(found),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(BackendError::Failed(format!("connection tracking: {e}"))),
+        }
     }
 
     fn remove(&mut self) -> Result<(), BackendError> {

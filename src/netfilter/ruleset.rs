@@ -6,7 +6,7 @@
 //!
 //! - inbound, first packet of a connection: `pre` looks up the destination address (`ext4`), `w0`
 //!   the port (`w0_ext`), sets the signal for the main firewall, and translates by `w0_rh`
-//!   (mappings for one remote host) or `w0_any`;
+//!   (mappings for one remote host), `w0_flt` or `w0_any`;
 //! - outbound: `post` looks up the device (`out4`); `w0_out` lets a mapped endpoint leave from its
 //!   external port (`w0_rev`) and keeps everybody else off mapped ports;
 //! - LAN host to the router's own external address: `pre` as above, then `hairpin`.
@@ -17,8 +17,9 @@
 //!   connections to `p6_count`, where looking them up counts them. The first one was counted in
 //!   `p6`, so the counter of a pinhole is its packets.
 //!
-//! `w0_off` is looked up by no rule: it only keeps disabled mappings until they end. `w0_sel`,
-//! `w0_flt`, `p6_sel` and `p6_flt` (filters by remote prefix) are there and empty.
+//! A mapping with filters (PCP) is in `w0_sel` and, once for each filter, in `w0_flt` in the place of
+//! `w0_any`; a pinhole with filters in `p6_flt`, and its host in `p6_sel`. `w0_off` is looked up by
+//! no rule: it only keeps disabled mappings until they end.
 
 mod rules;
 mod sets;
@@ -36,7 +37,7 @@ use crate::netlink::wire::{self, Writer};
 /// The table's name, in family inet.
 pub const TABLE: &str = "postern";
 /// Version of the layout. A table of another one is replaced, its mappings carried over.
-pub const SCHEMA: u8 = 2;
+pub const SCHEMA: u8 = 3;
 /// The conntrack label that marks what may pass the main firewall.
 pub const LABEL: u8 = 127;
 /// The conntrack mark bit that does so where the kernel has no labels, unless configured.

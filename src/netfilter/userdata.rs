@@ -4,6 +4,7 @@
 //! types alone, so both a person and the next run of the daemon can read who made an element.
 //! Reading never panics on any bytes and ignores types it does not know.
 
+use crate::gateway::guard::Client;
 use crate::gateway::mapping::{Id, Origin, DESCRIPTION_MAX};
 use crate::netfilter::Note;
 
@@ -19,6 +20,8 @@ const POSTERN: u8 = 0x80;
 const DESCRIPTION: u8 = 0x81;
 /// Ours: a pinhole's UniqueID, 2 bytes big endian.
 const UNIQUE_ID: u8 = 0x82;
+/// Ours: who asked by PCP: nonce, port and peer's port, 16 bytes, big endian.
+const CLIENT: u8 = 0x83;
 /// Version of what [`POSTERN`] holds in an element.
 const VERSION: u8 = 1;
 
@@ -47,6 +50,9 @@ pub fn write_note(note: &Note) -> Vec<u8> {
     if comment != description {
         put(&mut out, DESCRIPTION, &[description.as_bytes()]);
     }
+    if let Some(Client { nonce, port, peer_port }) = note.client {
+        put(&mut out, CLIENT, &[&nonce, &port.to_be_bytes(), &peer_port.to_be_bytes()]);
+    }
     out
 }
 
@@ -73,7 +79,15 @@ pub fn read_note(userdata: &[u8]) -> Option<Note> {
     let exact = find(userdata, DESCRIPTION);
     let text = exact.or_else(|| find(userdata, COMMENT)?.split_last().map(|(_, text)| text));
     let description = std::str::from_utf8(text.unwrap_or_default()).unwrap_or_default();
-    Some(Note { id: Id(id), origin, description: cut(description).to_owned() })
+    let client = find(userdata, CLIENT).and_then(read_client);
+    Some(Note { id: Id(id), origin, client, description: cut(description).to_owned() })
+}
+
+fn read_client(bytes: &[u8]) -> Option<Client> {
+    let (nonce, rest) = bytes.split_first_chunk()?;
+    let [a, b, c, d] = *rest else { return None };
+    let (port, peer_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    Some(Client { nonce: *nonce, port, peer_port })
 }
 
 /// The userdata of the table.
@@ -146,7 +160,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn note(description: &str) -> Note {
-        Note { id: Id(0x0102), origin: Origin::NatPmp, description: description.into() }
+        let description = description.into();
+        Note { id: Id(0x0102), origin: Origin::NatPmp, client: None, description }
     }
 
     #[test]
@@ -161,6 +176,15 @@ mod tests {
         let bytes = write_note(&note("a\"b"));
         assert_eq!(&bytes[..6], b"\0\x04a'b\0");
         assert_eq!(read_note(&bytes), Some(note("a\"b")));
+    }
+
+    #[test]
+    fn a_pcp_client_is_known_again_by_its_nonce() {
+        let client = Client { nonce: *b"abcdefghijkl", port: 0x1234, peer_port: 0x0506 };
+        let note = Note { client: Some(client), ..note("x") };
+        let bytes = write_note(&note);
+        assert!(bytes.ends_with(b"\x83\x10abcdefghijkl\x12\x34\x05\x06"));
+        assert_eq!(read_note(&bytes), Some(note));
     }
 
     #[test]
@@ -185,11 +209,13 @@ mod tests {
         fn every_note_comes_back_and_fits(
             id: u64,
             origin in proptest::sample::select(&Origin::ALL[..]),
+            pcp: bool,
             text in "\\PC{0,120}|[\"\u{1}é]{0,120}",
         ) {
-            let note = Note { id: Id(id), origin, description: cut(&text).into() };
+            let client = pcp.then_some(Client { nonce: [7; 12], port: 65535, peer_port: 65535 });
+            let note = Note { id: Id(id), origin, client, description: cut(&text).into() };
             let bytes = write_note(&note);
-            prop_assert!(bytes.len() <= USERDATA_MAX);
+            prop_assert!(write_pinhole_note(&note, 65535).len() <= USERDATA_MAX);
             prop_assert_eq!(read_note(&bytes), Some(note));
         }
 

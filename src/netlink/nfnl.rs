@@ -84,6 +84,7 @@ pub mod attribute {
     pub const LIST_ELEMENTS: u16 = 3;
     pub const LIST_SET_ID: u16 = 4;
     pub const ELEMENT_KEY: u16 = 1;
+    pub const ELEMENT_KEY_END: u16 = 10;
     pub const ELEMENT_DATA: u16 = 2;
     pub const ELEMENT_TIMEOUT: u16 = 4;
     pub const ELEMENT_EXPIRATION: u16 = 5;

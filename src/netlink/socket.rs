@@ -9,6 +9,7 @@ use crate::sys;
 use neli::consts::socket::{Msg, NlFamily};
 use neli::socket::NlSocket;
 use neli::utils::Groups;
+use socket2::{SockFilter, SockRef};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -25,6 +26,31 @@ const SEND_BUFFER_LEN: usize = 128 * 1024;
 const ANSWER_WAIT_MS: u16 = 1000;
 /// Most pieces of one dump, each up to [`RECEIVE_BUFFER_LEN`] bytes.
 const CHUNKS_MAX: usize = 2048;
+
+/// `NFNLGRP_NFTABLES`.
+const NF_TABLES_GROUP: u32 = 7;
+/// `NFT_MSG_NEWGEN`: a change is whole, and who made it.
+const NEW_GENERATION: u16 = 10 << 8 | 15;
+
+/// Lets only those announcements through that end a change of another process: who changes nothing
+/// is not woken by itself. An offset is that of the message's kind, another that of the process's
+/// number (`NFTA_GEN_PROC_PID`), which follows the generation's.
+fn others_generations() -> [SockFilter; 6] {
+    const LOAD_16: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
+    const LOAD_32: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    // What is loaded is taken for big endian; the kind is in the machine's order.
+    let kind = u16::from_be_bytes(NEW_GENERATION.to_ne_bytes());
+    [
+        SockFilter::new(LOAD_16, 0, 0, 4),
+        SockFilter::new(EQUAL, 0, 2, kind.into()),
+        SockFilter::new(LOAD_32, 0, 0, 32),
+        SockFilter::new(EQUAL, 0, 1, std::process::id()),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
+}
 
 /// A message of a batch that the kernel refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +108,13 @@ impl Socket {
     /// For links, addresses and routes, with announcements of these groups (`RTNLGRP_*` numbers).
     pub fn rtnetlink(groups: &[u32]) -> io::Result<Socket> {
         Socket::open(NlFamily::Route, groups)
+    }
+
+    /// For announcements of nf_tables, one for each change that another process makes.
+    pub fn nf_tables_changes() -> io::Result<Socket> {
+        let socket = Socket::open(NlFamily::Netfilter, &[NF_TABLES_GROUP])?;
+        SockRef::from(&sys::borrow_fd(&socket)).attach_filter(&others_generations())?;
+        Ok(socket)
     }
 
     fn open(family: NlFamily, groups: &[u32]) -> io::Result<Socket> {

@@ -6,6 +6,8 @@
 pub mod blobmsg;
 pub mod gena;
 pub mod http;
+pub mod natpmp;
+pub mod pcp;
 pub mod soap;
 pub mod ssdp;
 pub mod ubus;

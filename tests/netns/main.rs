@@ -9,6 +9,7 @@
 
 mod clients;
 mod daemon;
+mod pcp_client;
 mod traffic;
 mod ubusd;
 mod world;
@@ -23,7 +24,10 @@ mod ipv6;
 mod lifecycle;
 mod limits;
 mod malformed;
+mod natpmp;
 mod packets;
+mod pcp;
+mod pcp_table;
 mod pinholes;
 mod ubus;
 mod upnpc;

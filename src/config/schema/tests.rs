@@ -58,6 +58,10 @@ fn every_option_of_today_s_package_is_read_302() {
         list internal_device br-guest
         option ct_mark 0x10
         option max_mappings 100
+        option min_lifetime 60
+        option max_lifetime 7200
+        list pcp_third_party 192.168.1.2
+        list pcp_third_party 2001:db8::2
         option max_mappings_per_host 10
         option ubus_socket /tmp/ubus.sock
         list http_names Router.lan
@@ -101,6 +105,9 @@ fn every_option_of_today_s_package_is_read_302() {
             config_file: None,
             ct_mark: Some(0x10),
             max_mappings: 100,
+            min_lifetime: 60,
+            max_lifetime: 7200,
+            pcp_third_party: vec!["192.168.1.2".parse().unwrap(), "2001:db8::2".parse().unwrap()],
             max_mappings_per_host: 10,
             ubus_socket: Some("/tmp/ubus.sock".into()),
             http_names: vec!["router.lan".into(), "openwrt".into()],
@@ -155,6 +162,8 @@ fn a_wrong_value_leaves_the_default_and_says_what_to_write() {
         ("igdv1 IGDv1", Severity::Warning, "igdv1: 'IGDv1' is neither 1 nor 0, so the default stands: write 1 or 0"),
         ("port 0", Severity::Error, "port: '0' is not a number from 1 to 65535: mend it"),
         ("port 65536", Severity::Error, "port: '65536' is not a number from 1 to 65535: mend it"),
+        ("max_lifetime 0", Severity::Error, "max_lifetime: '0' is not a number from 1 to 604800: mend it"),
+        ("pcp_third_party 192.168.1.0/24", Severity::Error, "pcp_third_party: '192.168.1.0/24' is no host: write its address"),
         ("max_mappings 0", Severity::Error, "max_mappings: '0' is not a number from 1 to 65535: mend it"),
         ("download fast", Severity::Error, "download: 'fast' is not a number from 0 to 4294967295: mend it"),
         ("external_ip wan.example.org", Severity::Error, "external_ip: 'wan.example.org' is no IPv4 address: write it as 192.0.2.1"),
@@ -165,7 +174,7 @@ fn a_wrong_value_leaves_the_default_and_says_what_to_write() {
         ("http_names http://router/", Severity::Error, "http_names: 'http://router/' is no host name: write it without port or slash"),
         ("enabled_protocols none", Severity::Error, "enabled_protocols: 'none': write all, upnp-igd or pcp+nat-pmp"),
         ("upnp_igd_compat 1", Severity::Error, "upnp_igd_compat: '1': write igdv1 or igdv2"),
-        ("allow_third_party_mapping pcp", Severity::Error, "allow_third_party_mapping: 'pcp' alone is not offered, so hosts map to themselves only: write 0 or 1"),
+        ("allow_third_party_mapping pcp", Severity::Error, "allow_third_party_mapping: 'pcp' is not for all: name in pcp_third_party the hosts that may map for others"),
         ("friendly_name 'a\nb'", Severity::Error, "friendly_name: 'a?b' has a control character or line end: remove it"),
     ] {
         assert_eq!(with(&format!("option {option}")), (default(), vec![(severity, text.into())]));

@@ -240,7 +240,10 @@ const fn status_of(refusal: Refusal) -> Status {
             Status::PermissionDenied
         }
         Refusal::NoExternalAddress | Refusal::PrivateExternalAddress => Status::NotSupported,
-        Refusal::NoFreePort | Refusal::QuotaExceeded | Refusal::TableFull => Status::NoMemory,
+        Refusal::NoFreePort
+        | Refusal::QuotaExceeded
+        | Refusal::TableFull
+        | Refusal::TooManyFilters => Status::NoMemory,
         Refusal::Backend => Status::SystemError,
     }
 }
@@ -264,6 +267,7 @@ mod tests {
             (Refusal::QuotaExceeded, 11),
             (Refusal::Reserved, 6),
             (Refusal::TableFull, 11),
+            (Refusal::TooManyFilters, 11),
         ];
         assert_eq!(Refusal::ALL.map(|refusal| (refusal, status_of(refusal) as u8)), expected);
     }

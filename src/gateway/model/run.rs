@@ -27,6 +27,8 @@ impl Run {
         gateway.next_event();
         let model = Model {
             rows: vec![],
+            seen: vec![],
+            holds: vec![],
             policy: 0,
             wan: 2,
             guests: true,
@@ -236,11 +238,14 @@ impl Run {
     }
 
     fn come_back(&mut self) {
+        self.model.holds.clear();
+        self.model.seen = self.model.rows.clone();
         self.told = self.model.rows.iter().map(|m| (m.id, m.clone())).collect();
         self.model.last_id = self.model.rows.last().map_or(0, |m| m.id.0);
     }
 
     fn check(&mut self) {
+        self.model.hold();
         let (gateway, model) = (&mut self.gateway, &self.model);
         let now = model.now;
 

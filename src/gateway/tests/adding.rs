@@ -18,11 +18,12 @@ fn a_new_mapping_is_three_elements_in_one_batch_and_one_event() {
         enabled: true,
         origin: Origin::Upnp,
         description: "a game".into(),
+        guard: None,
     };
     assert_eq!(granted, Granted { id: Id(1), port: 8080, new: true });
     assert_eq!(lab.gateway.at(0), Some(&mapping));
     let (protocol, port, internal, expires) = (TCP, 8080, mapping.internal, mapping.expires);
-    let note = Note { id: Id(1), origin: Origin::Upnp, description: "a game".into() };
+    let note = Note { id: Id(1), origin: Origin::Upnp, client: None, description: "a game".into() };
     let rules = [
         Rule::Gate { protocol, port },
         Rule::Forward { protocol, port, remote: None, internal, note },
@@ -54,6 +55,7 @@ fn the_same_client_asking_again_refreshes_and_keeps_name_and_origin_112() {
         enabled: true,
         origin: Origin::Pcp,
         description: "another".into(),
+        guard: None,
     };
     assert_eq!(lab.gateway.at(0), Some(&mapping));
     assert_eq!(lab.events().last(), Some(&Event::Added { mapping, new: false }));

@@ -15,7 +15,7 @@ fn after_a_crash(lab: &mut Lab) -> Gateway<Memory> {
 
 /// A mapping's own element, as somebody else might have put it.
 fn element(id: u64, port: u16, internal: &str) -> Element {
-    let note = Note { id: Id(id), origin: Origin::Upnp, description: "x".into() };
+    let note = Note { id: Id(id), origin: Origin::Upnp, client: None, description: "x".into() };
     let internal = internal.parse().unwrap();
     Element {
         rule: Rule::Forward { protocol: TCP, port, remote: None, internal, note },

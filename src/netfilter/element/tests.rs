@@ -13,7 +13,7 @@ const TCP: Protocol = Protocol::Tcp;
 const UDP: Protocol = Protocol::Udp;
 
 fn note() -> Note {
-    Note { id: Id(3074), origin: Origin::Pcp, description: "Xbox".into() }
+    Note { id: Id(3074), origin: Origin::Pcp, client: None, description: "Xbox".into() }
 }
 
 fn internal() -> SocketAddrV4 {

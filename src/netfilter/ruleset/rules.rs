@@ -79,6 +79,16 @@ const BY_BOTH: [Step; 6] = [
     load(R + 10, SPORT),
     In("p6_rhp", R),
 ];
+const BY_FILTER: [Step; 8] = [
+    load(R, DADDR6),
+    In("p6_sel", R),
+    load(R, DADDR6),
+    load(R + 4, (NETWORK, 6, 1)),
+    load(R + 5, DPORT),
+    load(R + 6, SADDR6),
+    load(R + 10, SPORT),
+    In("p6_flt", R),
+];
 /// A later packet of a pinhole's connection, inbound. The first has been counted when `p6` looked
 /// it up; its connection is not confirmed before it has passed everything.
 const IS_LATER: [Step; 5] =
@@ -94,7 +104,6 @@ pub(super) const RULES: &[(&str, &[&[Step]])] = &[
     ("pre", &[&IS_IPV6, &[Meta(META_IIFNAME, R), Map("in6", R, 0)]]),
     ("w0", &[&[Meta(META_L4PROTO, R), load(R + 1, DPORT), NotIn("w0_ext", R), Return]]),
     ("w0", &[&[Mark]]),
-    ("w0", &[&[Meta(META_L4PROTO, R), load(R + 1, DPORT), In("w0_sel", R), Goto("w0_f")]]),
     (
         "w0",
         &[
@@ -104,6 +113,7 @@ pub(super) const RULES: &[(&str, &[&[Step]])] = &[
             &[Map("w0_rh", R, R), Nat(DNAT, R, Some(R + 1), 0)],
         ],
     ),
+    ("w0", &[&[Meta(META_L4PROTO, R), load(R + 1, DPORT), In("w0_sel", R), Goto("w0_f")]]),
     (
         "w0",
         &[
@@ -125,20 +135,13 @@ pub(super) const RULES: &[(&str, &[&[Step]])] = &[
     ("p6", &[&IS_IPV6, &BY_HOST, &[Goto("p6_ok")]]),
     ("p6", &[&IS_IPV6, &BY_PORT, &[Goto("p6_ok")]]),
     ("p6", &[&IS_IPV6, &BY_BOTH, &[Goto("p6_ok")]]),
-    (
-        "p6",
-        &[
-            &IS_IPV6,
-            &[load(R, DADDR6), In("p6_sel", R)],
-            &[load(R, DADDR6), load(R + 4, (NETWORK, 6, 1)), load(R + 5, DPORT)],
-            &[load(R + 6, SADDR6), load(R + 10, SPORT), In("p6_flt", R), Goto("p6_ok")],
-        ],
-    ),
+    ("p6", &[&IS_IPV6, &BY_FILTER, &[Goto("p6_ok")]]),
     ("p6_ok", &[&[Mark]]),
     ("p6_count", &[&IS_IPV6, &BY_ANY, &[Return]]),
     ("p6_count", &[&IS_IPV6, &BY_HOST, &[Return]]),
     ("p6_count", &[&IS_IPV6, &BY_PORT, &[Return]]),
     ("p6_count", &[&IS_IPV6, &BY_BOTH, &[Return]]),
+    ("p6_count", &[&IS_IPV6, &BY_FILTER, &[Return]]),
     ("post", &[&IS_IPV4, &[Meta(META_OIFNAME, R), Map("out4", R, 0)]]),
     ("post", &[&IS_IPV4, &[Marked, Meta(META_IIFNAME, R), NotIn("wanif", R), Goto("hairpin")]]),
     (
