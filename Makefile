@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
-.PHONY: help build release demo test check lint bench clean setup cross cross-all size router-test unit-emulated feed package luci-test
+.PHONY: help build release demo test check lint bench clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -73,6 +73,9 @@ unit-emulated: ## unit tests as big-endian MIPS, MIPS and ARMv5 in QEMU's user m
 
 feed: ## build and test as OpenWrt's feed builds Rust programs
 	@cross/feed.sh
+
+fuzz: ## fuzz the decoders with libFuzzer, 300 s each (SECONDS_EACH=…, TARGETS="pcp …"); needs a nightly Rust
+	@SECONDS_EACH=$(or $(SECONDS_EACH),300) fuzz/run.sh $(TARGETS)
 
 clean: ## remove everything built
 	$(CARGO) clean
