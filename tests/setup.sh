@@ -12,8 +12,11 @@ cd "$(dirname "$0")/.."
 export PATH=$PATH:/usr/sbin:/sbin:${HOME:-/root}/.cargo/bin
 
 readonly WHAT=${1:-test}
-# The oldest compiler that builds Postern (`rust-version` in Cargo.toml).
-readonly RUST=1.85
+# The oldest compiler that builds Postern (`rust-version` in Cargo.toml); the crate crab_nat, a test
+# client, needs a newer one.
+RUST=1.85
+[ "$WHAT" != test ] || RUST=1.87
+readonly RUST
 # The oldest node that runs the npm clients.
 readonly NODE=18
 
@@ -102,6 +105,7 @@ install_rust() {
 want nft nftables
 want ip iproute2
 want upnpc miniupnpc
+[ "$WHAT" = bench ] || [ "$WHAT" = luci ] || want natpmpc natpmpc
 want cc gcc
 # The names of protocols, without which nft writes 6 where a reader expects tcp.
 [ -e /etc/protocols ] || missing+=(netbase)
@@ -179,7 +183,9 @@ if [ ! tests/clients/libupnp.c -ot $IN_C/libupnp ]; then
     -lupnp -lixml -lpthread || fail "the control point on libupnp does not compile"
 fi
 
-# The client on the crate igd-next, exactly as locked.
-readonly IN_RUST=(cargo build --locked --quiet --ignore-rust-version
-  --manifest-path tests/clients/igd-next/Cargo.toml --target-dir target/clients-rust)
-"${IN_RUST[@]}" 2>/dev/null || "${IN_RUST[@]}" || fail "cargo could not build the client on igd-next"
+# The clients on crates, exactly as locked.
+readonly IN_RUST=(cargo build --locked --quiet --ignore-rust-version --target-dir target/clients-rust)
+for client in igd-next pmp; do
+  build=("${IN_RUST[@]}" --manifest-path "tests/clients/$client/Cargo.toml")
+  "${build[@]}" 2>/dev/null || "${build[@]}" || fail "cargo could not build tests/clients/$client"
+done

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Shows the whole of Postern on one machine, as root: a LAN host, a router and a host of the
 # Internet in three network namespaces; a firewall that drops what it does not know; Debian's
-# `upnpc` opens ports and an IPv6 pinhole, real packets go through them, and a subscriber is told.
+# `upnpc` opens ports and an IPv6 pinhole, `natpmpc` a port by NAT-PMP, real packets go through them,
+# and a subscriber is told.
 # One line a step, with what was seen.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -53,10 +54,11 @@ postern() {
 wait_for postern status || fail "the daemon does not answer"
 expect "postern runs" "$EXTERNAL" "$(postern status)"
 
-# Two programs of the LAN host, which tell everyone where they see them.
+# Programs of the LAN host, which tell everyone where they see them.
 who='echo "LAN program sees $SOCAT_PEERADDR:$SOCAT_PEERPORT"'
 start /dev/null $LAN socat TCP-LISTEN:7000,fork,reuseaddr SYSTEM:"$who"
 start /dev/null $LAN socat UDP-RECVFROM:7001,fork,reuseaddr SYSTEM:"$who"
+start /dev/null $LAN socat UDP-RECVFROM:7004,fork,reuseaddr SYSTEM:"$who"
 sleep 0.3
 from_internet_tcp() {
   at $WAN socat -T 2 - "TCP:$EXTERNAL:17000,connect-timeout=2" </dev/null 2>&1 | sed 's/.* [EW] //'
@@ -111,6 +113,12 @@ expect "upnpc opens an IPv6 pinhole" "Pinhole ID" \
   "$(at $LAN upnpc -u http://192.168.1.1:5000/igd2/desc.xml -A '' 0 $HOST6 7003 TCP 3600 2>&1 |
     sed 's/.*AddPinhole/AddPinhole/')"
 expect "TCP by IPv6 arrives" "LAN program sees" "$(from_internet_v6)"
+
+expect "natpmpc is told the address" "Public IP address : $EXTERNAL" "$(at $LAN natpmpc -g 192.168.1.1 2>&1)"
+expect "natpmpc maps UDP by NAT-PMP" "Mapped public port 17004" \
+  "$(at $LAN natpmpc -g 192.168.1.1 -a 17004 7004 udp 3600 2>&1)"
+expect "UDP from the Internet arrives there, too" "LAN program sees $PEER" \
+  "$(echo hello | at $WAN socat -t 3 -T 3 - "UDP:$EXTERNAL:17004" 2>&1 | sed 's/.* [EW] //')"
 
 list=$(postern list)
 expect "postern list" "17000" "$list"

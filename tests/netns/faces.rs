@@ -5,6 +5,7 @@ mod gupnp;
 mod igd_next;
 mod libupnp;
 mod npm;
+mod pmp;
 mod pypi;
 
 use crate::traffic::{End, FROM_PEER, FROM_PEER6};
