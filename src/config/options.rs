@@ -116,6 +116,8 @@ pub struct Config {
     pub max_lifetime: u32,
     /// `pcp_third_party`: hosts that may map for others by PCP, at most [`NAMES_MAX`].
     pub pcp_third_party: Vec<IpAddr>,
+    /// `revoke_flows`: end connections through what is closed.
+    pub revoke_flows: bool,
     /// `ubus_socket`: absolute path of ubusd's socket; `None` when written `none`: no ubus.
     pub ubus_socket: Option<String>,
     /// `http_names`: names accepted in HTTP's Host header besides addresses, at most
@@ -166,6 +168,7 @@ impl Default for Config {
             min_lifetime: MIN_LIFETIME_DEFAULT,
             max_lifetime: MAX_LIFETIME_DEFAULT,
             pcp_third_party: Vec::new(),
+            revoke_flows: true,
             ubus_socket: Some(UBUS_SOCKET.into()),
             http_names: Vec::new(),
             perm_rules: Vec::new(),

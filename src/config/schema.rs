@@ -99,6 +99,7 @@ const OPTIONS: &[(&[&str], How)] = &[
     (&["min_lifetime"], One(|c, word| set(&mut c.min_lifetime, seconds(word)?))),
     (&["max_lifetime"], One(|c, word| set(&mut c.max_lifetime, seconds(word)?))),
     (&["pcp_third_party"], Each(|c| c.pcp_third_party.clear(), pcp_third_party)),
+    (&["revoke_flows"], Flag(|c| &mut c.revoke_flows)),
     (&["ubus_socket"], One(ubus_socket)),
     (&["http_names"], Each(|c| c.http_names.clear(), http_name)),
     (&["clean_ruleset_threshold", "clean_ruleset_interval"], Obsolete),

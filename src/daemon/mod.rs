@@ -7,6 +7,7 @@
 pub mod ctl;
 pub mod fields;
 pub mod files;
+pub mod flows;
 pub mod http;
 pub mod identity;
 pub mod lan;
@@ -96,6 +97,8 @@ struct Inner {
     announce: runtime::Signal,
     /// Mappings are reached at another address.
     renumbered: runtime::Signal,
+    /// Flows may have lost their leave.
+    closed: runtime::Signal,
     /// The earliest end of a lease may be another one.
     deadline: runtime::Signal,
     /// The peer file is behind.
@@ -161,6 +164,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         changed: runtime::Signal::default(),
         announce: runtime::Signal::default(),
         renumbered: runtime::Signal::default(),
+        closed: runtime::Signal::default(),
         deadline: runtime::Signal::default(),
         leases: runtime::Signal::default(),
         unsaved: runtime::Signal::default(),
@@ -180,6 +184,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         runtime.spawn(daemon.clone().keep_time()),
         runtime.spawn(pcp::announce(daemon.clone())),
         runtime.spawn(pcp::update(daemon.clone())),
+        runtime.spawn(flows::end(daemon.clone())),
         runtime.spawn(notify::follow(daemon.clone())),
         runtime.spawn(daemon.clone().keep_peer_file()),
         runtime.spawn(daemon.clone().keep_state_file()),
@@ -422,6 +427,9 @@ impl Daemon {
             if matches!(event, Event::External(_)) {
                 self.note_external(state);
             }
+        }
+        if state.gateway.has_closed() {
+            self.0.closed.set();
         }
         if any {
             self.0.deadline.set();

@@ -3,7 +3,7 @@
 
 use crate::gateway::network::prefix_contains;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Most filters of one mapping.
 pub const FILTERS_PER_MAPPING: usize = 16;
@@ -60,6 +60,12 @@ impl Filter {
     /// The only port let in from, never 0, or `None` for any.
     pub fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// Whether packets from there are let in.
+    pub fn lets_in(&self, remote: SocketAddr) -> bool {
+        prefix_contains((self.address, self.prefix_len), remote.ip())
+            && self.port.is_none_or(|port| port == remote.port())
     }
 
     /// Whether everything that `other` lets in is let in by this one.

@@ -229,7 +229,8 @@ impl<B: Backend> Gateway<B> {
     }
 
     /// Ends the mapping of an internal endpoint, as the host itself. Nothing there is fine: the
-    /// answer to the request before may be lost. `nonce`: of PCP.
+    /// answer to the request before may be lost. `nonce`: of PCP, by which no flow under way may be
+    /// ended (RFC 6887 §15).
     ///
     /// # Errors
     /// `NotOwner`: it is the owner's, or guarded by another nonce, or by none where one is given,
@@ -253,7 +254,10 @@ impl<B: Backend> Gateway<B> {
             return Err(Refusal::NotOwner);
         }
         let ids = vec![found.id];
-        self.drop_ids(ids, Reason::Deleted, now).map_err(|_| Refusal::Backend)
+        let closed = nonce.is_some().then(|| self.closed.clone());
+        self.drop_ids(ids, Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
+        self.closed = closed.unwrap_or_else(|| self.take_closed());
+        Ok(())
     }
 
     /// Ends every mapping of a host and protocol that NAT-PMP may end (RFC 6886 §3.4), in batches

@@ -97,7 +97,8 @@ impl<B: Backend> Gateway<B> {
         Ok(expires)
     }
 
-    /// Closes the pinhole to an endpoint, as the host itself. Nothing there is fine.
+    /// Closes the pinhole to an endpoint, as the host itself. Nothing there is fine; no flow under
+    /// way is ended (RFC 6887 §15).
     ///
     /// # Errors
     /// `NotOwner`: it is not guarded by this nonce, or made by PEER; `Backend`.
@@ -117,6 +118,9 @@ impl<B: Backend> Gateway<B> {
             return Err(Refusal::NotOwner);
         }
         let ids = vec![found.id];
-        self.drop_ids(ids, Reason::Deleted, now).map_err(|_| Refusal::Backend)
+        let closed = self.closed.clone();
+        self.drop_ids(ids, Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
+        self.closed = closed;
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ pub mod pinhole;
 pub mod policy;
 
 mod add;
+mod closing;
 mod delete;
 mod elements;
 mod holds;
@@ -28,6 +29,7 @@ mod model;
 mod tests;
 
 pub use add::{LEASE_MIN, REMOTES_MAX};
+pub use closing::{Closed, Place, CLOSED_MAX};
 pub use guard::{FILTERS_MAX, FILTERS_PER_MAPPING};
 pub use holds::{HOLDS_MAX, HOLDS_PER_HOST, HOLD_SHORT, HOLD_TCP, HOLD_UDP};
 pub use map::{MapRequest, Mapped};
@@ -137,6 +139,8 @@ pub struct Gateway<B: Backend> {
     orphans_end: Option<Instant>,
     /// Ports given up a moment ago.
     holds: Holds,
+    /// Where flows may have lost their leave.
+    closed: Closed,
     rng: Rng,
     wan: Wan,
     lans: Vec<Lan>,
@@ -157,6 +161,7 @@ impl<B: Backend> Gateway<B> {
             counting: false,
             orphans_end: None,
             holds: Holds::default(),
+            closed: Closed::default(),
             rng: Rng::new(seed),
             wan: Wan::default(),
             lans: Vec::new(),
@@ -358,6 +363,10 @@ impl<B: Backend> Gateway<B> {
         let (gone, put) = plan.into_parts();
         let gone = gone.into_iter().filter_map(|id| self.take(id)).collect();
         if let Some(mapping) = put {
+            match self.table.get(mapping.id) {
+                Some(old) => self.closed.note_mapping(old, Some(&mapping)),
+                None => self.closed.note_new(&mapping),
+            }
             self.put(mapping);
         }
         Ok(gone)
@@ -411,6 +420,7 @@ impl<B: Backend> Gateway<B> {
 
     fn take(&mut self, id: Id) -> Option<Mapping> {
         let mapping = self.table.take(id)?;
+        self.closed.note_mapping(&mapping, None);
         self.update_id = self.update_id.wrapping_add(1);
         Some(mapping)
     }

@@ -212,6 +212,9 @@ impl<B: Backend> Gateway<B> {
         self.apply(&holes::changes(&self.pinholes, &[], Some(&pinhole)), now)
             .map_err(|_| Refusal::Backend)?;
         self.table.reserve(pinhole.id);
+        if let Some(old) = self.pinholes.find(&pinhole.hole) {
+            self.closed.note_pinhole(old, Some(&pinhole));
+        }
         self.pinholes.put(pinhole.clone());
         self.follow_counting();
         self.tell(Event::PinholeAdded { pinhole, new });
@@ -303,6 +306,7 @@ impl<B: Backend> Gateway<B> {
     /// Takes pinholes with these ids, sorted, out of the table alone.
     pub(super) fn forget_pinholes(&mut self, ids: &[Id], reason: Reason) {
         for pinhole in self.pinholes.take(|pinhole| ids.binary_search(&pinhole.id).is_ok()) {
+            self.closed.note_pinhole(&pinhole, None);
             self.tell(Event::PinholeRemoved { pinhole, reason });
         }
         self.follow_counting();
@@ -311,6 +315,7 @@ impl<B: Backend> Gateway<B> {
     /// Takes what has ended out of the table; the kernel has ended it itself.
     pub(super) fn expire_pinholes(&mut self, now: Instant) {
         for pinhole in self.pinholes.take(|pinhole| pinhole.expires <= now) {
+            self.closed.note_pinhole(&pinhole, None);
             self.tell(Event::PinholeRemoved { pinhole, reason: Reason::Expired });
         }
         self.follow_counting();

@@ -2,6 +2,7 @@
 //! conformance checklist.
 
 mod adding;
+mod closing;
 mod ending;
 mod manual;
 mod pinholes;

@@ -13,7 +13,8 @@ const ATTRIBUTE_LEN: usize = 4;
 /// Everything starts at a multiple of this.
 const ALIGN: usize = 4;
 /// Attribute flag: the value is attributes again.
-const NESTED: u16 = 0x8000;
+/// In an attribute's kind: it holds attributes.
+pub const NESTED: u16 = 0x8000;
 /// The bits of an attribute's type that are its kind.
 const KIND_MASK: u16 = 0x3fff;
 

@@ -29,6 +29,7 @@ mod packets;
 mod pcp;
 mod pcp_table;
 mod pinholes;
+mod revocation;
 mod ubus;
 mod upnpc;
 mod wan;

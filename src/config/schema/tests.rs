@@ -58,6 +58,7 @@ fn every_option_of_today_s_package_is_read_302() {
         list internal_device br-guest
         option ct_mark 0x10
         option max_mappings 100
+        option revoke_flows 0
         option min_lifetime 60
         option max_lifetime 7200
         list pcp_third_party 192.168.1.2
@@ -105,6 +106,7 @@ fn every_option_of_today_s_package_is_read_302() {
             config_file: None,
             ct_mark: Some(0x10),
             max_mappings: 100,
+            revoke_flows: false,
             min_lifetime: 60,
             max_lifetime: 7200,
             pcp_third_party: vec!["192.168.1.2".parse().unwrap(), "2001:db8::2".parse().unwrap()],

@@ -1,0 +1,171 @@
+//! Ends flows that the table would not let in any more, through ctnetlink: a rule that is gone does
+//! not end them by itself.
+//!
+//! Looking through the kernel's connection table costs by what is in it, so it is never done within
+//! a request: what was closed is collected for a moment, and the looking has pauses.
+
+use super::runtime::yield_now;
+use super::Daemon;
+use crate::gateway::{Closed, Place};
+use crate::netfilter::conntrack::{dump, Entry, Which};
+use crate::netlink::socket::{Event, Socket};
+use crate::netlink::wire::{self, Messages, Writer};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// From the first closing to the look, which is for all that is closed meanwhile.
+const DELAY: Duration = Duration::from_millis(20);
+/// After each look so many times what it took, but no longer than [`REST_MAX`].
+const REST: u32 = 9;
+const REST_MAX: Duration = Duration::from_millis(400);
+/// Most places that are looked for one by one; more are looked for together among all flows.
+const SINGLE_MAX: usize = 4;
+/// Most flows ended at once; where there are more, it is looked again.
+const ENDED_AT_ONCE: usize = 512;
+/// Numbers of the messages that end them, none of which is that of a question.
+const ENDS_FROM: u32 = 1 << 16;
+/// How often an answer that is not there yet is waited for, and how long each time.
+const WAITS_MAX: u32 = 200;
+const WAIT: Duration = Duration::from_millis(5);
+
+/// Ends what is to be ended, for ever.
+pub async fn end(daemon: Daemon) {
+    let mut told = false;
+    loop {
+        daemon.0.closed.wait().await;
+        daemon.runtime().sleep_until(Instant::now() + DELAY).await;
+        let closed = daemon.state().gateway.take_closed();
+        if closed.is_empty() || !daemon.state().config.revoke_flows {
+            continue;
+        }
+        let start = Instant::now();
+        match daemon.end_flows(&closed).await {
+            Ok(0) => {}
+            Ok(count) => log::info!("{count} connections through closed ports are ended"),
+            Err(e) if !told => {
+                told = true;
+                log::warn!(
+                    "connections through closed ports go on until they are idle: {e} (is \
+                     kmod-nf-conntrack-netlink there? option revoke_flows '0' is for without)"
+                );
+            }
+            Err(e) => log::debug!("conntrack: {e}"),
+        }
+        let rest = (start.elapsed() * REST).min(REST_MAX);
+        daemon.runtime().sleep_until(Instant::now() + rest).await;
+    }
+}
+
+/// What must be asked for: for few places only their flows.
+fn questions(closed: &Closed) -> Vec<(bool, Which)> {
+    let is_6 = |place: &Place| matches!(place, Place::Host(..));
+    if closed.everywhere || closed.places.len() > SINGLE_MAX {
+        let families = [false, true].into_iter();
+        let wanted =
+            |ipv6: &bool| closed.everywhere || closed.places.iter().any(|p| is_6(p) == *ipv6);
+        return families.filter(wanted).map(|ipv6| (ipv6, Which::All)).collect();
+    }
+    let which = |place: &Place| match *place {
+        Place::Port(protocol, port) | Place::Host(protocol, _, port) => Which::To(protocol, port),
+        Place::Endpoint(protocol, internal) => Which::From(protocol, internal.port()),
+    };
+    closed.places.iter().map(|place| (is_6(place), which(place))).collect()
+}
+
+impl Daemon {
+    /// Ends the flows that have lost their leave at these places; returns how many.
+    ///
+    /// # Errors
+    /// The kernel's connection table cannot be asked.
+    async fn end_flows(&self, closed: &Closed) -> io::Result<usize> {
+        let mut socket = Socket::nfnetlink()?;
+        let mut all = 0;
+        for (ipv6, which) in questions(closed) {
+            loop {
+                let mut ends = Writer::new(ENDS_FROM);
+                let count = self.end_some(&mut socket, ipv6, which, closed, &mut ends).await?;
+                all += count;
+                if count > 0 {
+                    // Only now: an end would shift the walk.
+                    socket.send(&ends.finish())?;
+                }
+                if count < ENDED_AT_ONCE {
+                    break;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Looks through flows and writes the ends of those that have lost their leave, up to
+    /// [`ENDED_AT_ONCE`]. Everything else has its turn after each piece.
+    async fn end_some(
+        &self,
+        socket: &mut Socket,
+        ipv6: bool,
+        which: Which,
+        closed: &Closed,
+        ends: &mut Writer,
+    ) -> io::Result<usize> {
+        let mut writer = Writer::new(1);
+        let sequence = dump(&mut writer, ipv6, which);
+        socket.send(&writer.finish())?;
+        let (mut count, mut waits) = (0, 0);
+        loop {
+            let length = match socket.event()? {
+                Event::Bytes(length) => length,
+                Event::Empty if waits < WAITS_MAX => {
+                    waits += 1;
+                    self.runtime().sleep_until(Instant::now() + WAIT).await;
+                    continue;
+                }
+                Event::Empty | Event::Lost => return Err(io::ErrorKind::TimedOut.into()),
+            };
+            let messages = Messages(socket.received(length));
+            for message in messages.filter(|message| message.sequence == sequence) {
+                match message.kind {
+                    wire::DONE | wire::ERROR => {
+                        return match message.errno() {
+                            0 => Ok(count),
+                            errno => Err(io::Error::from_raw_os_error(errno)),
+                        };
+                    }
+                    _ if count < ENDED_AT_ONCE => {
+                        let entry = Entry::read(&message);
+                        if let Some(entry) = entry.filter(|entry| !self.has_leave(closed, entry)) {
+                            entry.delete(ends);
+                            count += 1;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            yield_now().await;
+        }
+    }
+
+    /// Whether a flow is none of those looked for, or may go on.
+    fn has_leave(&self, closed: &Closed, entry: &Entry<'_>) -> bool {
+        let mut state = self.state();
+        let signal = state.gateway.backend().signal();
+        let gateway = &state.gateway;
+        let (protocol, (from, to), (answers_from, answers_to)) =
+            (entry.protocol, entry.original, entry.reply);
+        let place = match to.ip() {
+            IpAddr::V4(_) => Place::Port(protocol, to.port()),
+            IpAddr::V6(host) => Place::Host(protocol, host, to.port()),
+        };
+        let translated = to.is_ipv6() || answers_from != to;
+        if translated && closed.has(&place) && entry.has(signal) {
+            return gateway.lets_in(protocol, from, to, answers_from);
+        }
+        let SocketAddr::V4(internal) = from else { return true };
+        let IpAddr::V4(external) = answers_to.ip() else { return true };
+        let leaves = closed.has(&Place::Endpoint(protocol, internal))
+            && gateway.wan().addresses.contains(&external)
+            && answers_to != from;
+        !leaves
+            || gateway.leaving_port(protocol, internal).is_none_or(|port| port == answers_to.port())
+    }
+}

@@ -1,0 +1,85 @@
+//! Where flows may have lost their leave, and which have.
+
+use super::*;
+use crate::gateway::guard::{Client, Filter, Guard};
+use crate::gateway::{Closed, MapRequest, Place, CLOSED_MAX};
+use std::net::SocketAddr;
+
+fn places(lab: &mut Lab) -> Vec<Place> {
+    let Closed { places, everywhere } = lab.gateway.take_closed();
+    assert!(!everywhere);
+    places
+}
+
+fn udp(client: Ipv4Addr, port: u16) -> Request<'static> {
+    Request { protocol: UDP, ..ask(client, port) }
+}
+
+#[test]
+fn only_what_was_closed_or_leads_elsewhere_is_looked_at() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    assert_eq!(places(&mut lab), [], "a TCP port was opened");
+    lab.open(&udp(ALICE, 3000));
+    let endpoint = SocketAddrV4::new(ALICE, 3000);
+    assert_eq!(places(&mut lab), [Place::Endpoint(UDP, endpoint)]);
+    lab.add(&ask(ALICE, 3000)).unwrap();
+    assert!(!lab.gateway.has_closed(), "refreshed");
+    let elsewhere = Request { internal: SocketAddrV4::new(ALICE, 3001), ..ask(ALICE, 3000) };
+    lab.add(&elsewhere).unwrap();
+    assert_eq!(places(&mut lab), [Place::Port(TCP, 3000)]);
+    lab.add(&Request { enabled: false, ..elsewhere }).unwrap();
+    assert_eq!(places(&mut lab), [Place::Port(TCP, 3000)], "disabled");
+    lab.delete(Asker::Owner, TCP, 3000).unwrap();
+    assert_eq!(places(&mut lab), [], "nothing could come in");
+    lab.wait(4000);
+    assert_eq!(places(&mut lab), [Place::Port(UDP, 3000)], "its time was up");
+}
+
+#[test]
+fn too_many_places_are_all_of_them() {
+    let mut lab = Lab::new();
+    for port in 0..=CLOSED_MAX as u16 {
+        lab.open(&ask(ALICE, 3000 + port));
+    }
+    lab.gateway.flush(lab.now).unwrap();
+    let closed = lab.gateway.take_closed();
+    assert!(closed.everywhere && closed.places.len() == CLOSED_MAX);
+    assert!(closed.has(&Place::Port(UDP, 9)));
+    assert!(lab.gateway.take_closed().is_empty());
+}
+
+#[test]
+fn a_flow_has_leave_as_long_as_the_table_would_let_it_in() {
+    let mut lab = Lab::new();
+    lab.open(&Request { internal: SocketAddrV4::new(ALICE, 7000), ..ask(ALICE, 3000) });
+    lab.open(&Request { remote: Some(REMOTE), ..ask(ALICE, 3001) });
+    let client = Client { nonce: [7; 12], port: 1, peer_port: 0 };
+    let filters = vec![Filter::new(REMOTE.into(), 32, 9).unwrap()];
+    let filtered = MapRequest {
+        client: ALICE,
+        origin: Origin::Pcp,
+        protocol: TCP,
+        internal: SocketAddrV4::new(ALICE, 3002),
+        port: Port::Exactly(3002),
+        remote: None,
+        lease: secs(3600),
+        guard: Some(Guard { client, filters }),
+        replaces_filters: false,
+    };
+    lab.gateway.map(&filtered, lab.now).unwrap();
+    let lets_in = |lab: &Lab, from: (Ipv4Addr, u16), port: u16, to: u16| {
+        let external = SocketAddr::from((PUBLIC, port));
+        lab.gateway.lets_in(TCP, from.into(), external, SocketAddr::from((ALICE, to)))
+    };
+    let other = (PUBLIC, 9);
+    assert!(lets_in(&lab, other, 3000, 7000));
+    assert!(!lets_in(&lab, other, 3000, 7001), "it led elsewhere");
+    assert!(lets_in(&lab, (REMOTE, 1), 3001, 3001) && !lets_in(&lab, other, 3001, 3001));
+    assert!(lets_in(&lab, (REMOTE, 9), 3002, 3002));
+    assert!(!lets_in(&lab, (REMOTE, 8), 3002, 3002) && !lets_in(&lab, other, 3002, 3002));
+    assert_eq!(lab.gateway.leaving_port(TCP, SocketAddrV4::new(ALICE, 7000)), Some(3000));
+    lab.delete(Asker::Owner, TCP, 3000).unwrap();
+    assert!(!lets_in(&lab, other, 3000, 7000));
+    assert_eq!(lab.gateway.leaving_port(TCP, SocketAddrV4::new(ALICE, 7000)), None);
+}

@@ -1,0 +1,211 @@
+//! What has come in through a port goes on no longer than the port is open.
+
+use crate::clients::{ask, IGD1, IGD2};
+use crate::pcp_client::{filter, map, Pcp};
+use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_OTHER_PEER, FROM_PEER};
+use crate::world::{Host, World, ALICE, ALICE6, EXTERNAL, PEER};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+const TO: (Ipv4Addr, u16) = (EXTERNAL, 17000);
+/// How soon a connection must be ended, and how long one that must not be is looked at.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Alice answers every byte on a port of hers, on as many connections as come.
+fn echo(world: &World, at: impl Into<SocketAddr>) -> JoinHandle<()> {
+    let at = at.into();
+    let listener = world.inside(Host::Alice, || TcpListener::bind(at).unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().take(4) {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut byte = [0];
+                while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
+            });
+        }
+    })
+}
+
+/// A connection from outside, whose first byte has been answered.
+struct Connection(TcpStream);
+
+impl Connection {
+    fn open(world: &World, from: Host, to: impl Into<SocketAddr>) -> Connection {
+        let to = to.into();
+        let stream = world.inside(from, || TcpStream::connect_timeout(&to, SOON).unwrap());
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut connection = Connection(stream);
+        assert!(connection.passes());
+        connection
+    }
+
+    /// Whether a byte comes back.
+    fn passes(&mut self) -> bool {
+        self.0.write_all(b"x").is_ok() && self.0.read_exact(&mut [0]).is_ok()
+    }
+
+    /// Asserts that nothing comes back soon.
+    #[track_caller]
+    fn ends(&mut self) {
+        let start = Instant::now();
+        while self.passes() {
+            assert!(start.elapsed() < SOON, "it goes on");
+            thread::sleep(Duration::from_millis(20));
+        }
+        thread::sleep(Duration::from_millis(200));
+        assert!(!self.passes());
+        println!("ended after {} ms", start.elapsed().as_millis() - 200);
+    }
+
+    /// Asserts that it goes on.
+    #[track_caller]
+    fn goes_on(&mut self) {
+        for _ in 0..4 {
+            thread::sleep(Duration::from_millis(100));
+            assert!(self.passes());
+        }
+    }
+}
+
+/// A UDP flow from outside.
+struct Datagrams(UdpSocket);
+
+impl Datagrams {
+    fn open(world: &World, from: End, to: impl Into<SocketAddr>) -> Datagrams {
+        let to = to.into();
+        let socket = world.inside(from.host, || UdpSocket::bind(from.source).unwrap());
+        socket.connect(to).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let datagrams = Datagrams(socket);
+        assert!(datagrams.passes());
+        datagrams
+    }
+
+    fn passes(&self) -> bool {
+        self.0.send(b"x").is_ok() && self.0.recv(&mut [0; 64]).is_ok()
+    }
+
+    #[track_caller]
+    fn ends(&self) {
+        let start = Instant::now();
+        while self.passes() {
+            assert!(start.elapsed() < SOON, "it goes on");
+        }
+        assert!(!self.passes());
+    }
+}
+
+#[test]
+fn a_deletion_ends_what_came_in_through_the_port_and_nothing_else() {
+    let world = World::new();
+    let _daemon = world.start();
+    let _servers = (echo(&world, (ALICE, 7000)), echo(&world, (ALICE, 7001)));
+    let _udp = world.udp_server(Host::Alice, (ALICE, 7000));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("TCP", 17000, 7000)).unwrap();
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    alice.add(&ask("TCP", 17001, 7001)).unwrap();
+    let mut through = Connection::open(&world, Host::Internet, TO);
+    let mut from_bob = Connection::open(&world, Host::Bob, TO);
+    let mut beside = Connection::open(&world, Host::Internet, (EXTERNAL, 17001));
+    let datagrams = Datagrams::open(&world, FROM_PEER, TO);
+    let _outside = world.udp_server(Host::Internet, (PEER, 9000));
+    let outbound = Datagrams::open(&world, FROM_ALICE.port(7002), (PEER, 9000));
+    alice.delete("TCP", 17000).unwrap();
+    through.ends();
+    from_bob.ends();
+    assert!(datagrams.passes(), "that is the other protocol");
+    alice.delete("UDP", 17000).unwrap();
+    datagrams.ends();
+    beside.goes_on();
+    assert!(outbound.passes());
+}
+
+#[test]
+fn a_lease_that_ends_a_rule_that_comes_and_a_port_that_leads_elsewhere_end_it_too() {
+    let world = World::new();
+    let daemon = world.start();
+    let _servers = (echo(&world, (ALICE, 7000)), echo(&world, (ALICE, 7001)));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&crate::clients::Ask { lease: 1, ..ask("TCP", 17000, 7000) }).unwrap();
+    let mut through = Connection::open(&world, Host::Internet, TO);
+    thread::sleep(Duration::from_millis(700));
+    through.ends();
+
+    alice.add(&ask("TCP", 17000, 7000)).unwrap();
+    let mut through = Connection::open(&world, Host::Internet, TO);
+    alice.add(&ask("TCP", 17000, 7000)).unwrap();
+    through.goes_on();
+    alice.add(&ask("TCP", 17000, 7001)).unwrap();
+    through.ends();
+
+    let mut through = Connection::open(&world, Host::Internet, TO);
+    let rules = "config perm_rule\n\toption action 'deny'\n";
+    world.configure(&(world.config("") + rules));
+    daemon.signal(rustix::process::Signal::HUP);
+    through.ends();
+}
+
+#[test]
+fn over_ipv6_the_end_of_a_pinhole_ends_what_came_in_through_it() {
+    let world = World::new();
+    let _daemon = world.start();
+    let _servers = (echo(&world, (ALICE6, 7000)), echo(&world, (ALICE6, 7001)));
+    let open = |port| Pcp { protocol: 6, ..map(FROM_ALICE6, port, 0) };
+    open(7000).open(&world);
+    open(7001).open(&world);
+    let mut through = Connection::open(&world, Host::Internet, (ALICE6, 7000));
+    let mut beside = Connection::open(&world, Host::Internet, (ALICE6, 7001));
+    // By PCP itself nothing is cut off (RFC 6887 §15), lest a forged request does.
+    assert_eq!(Pcp { lifetime: 0, ..open(7001) }.ask(&world).code, 0);
+    beside.goes_on();
+    let id = world.list()[0]["id"].to_string();
+    assert!(world.cli(&["delete", &id]).status.success());
+    through.ends();
+    beside.goes_on();
+}
+
+#[test]
+fn a_filter_that_comes_ends_the_flows_of_peers_that_it_does_not_name_227() {
+    let world = World::new();
+    let _daemon = world.start();
+    let _server = world.udp_server(Host::Alice, (ALICE, 7000));
+    let alice = map(FROM_ALICE, 7000, 17000);
+    alice.open(&world);
+    let peer = Datagrams::open(&world, FROM_PEER, TO);
+    let other = Datagrams::open(&world, FROM_OTHER_PEER, TO);
+    Pcp { options: filter(PEER, 128, 0), ..alice }.open(&world);
+    // An answer on its way at that moment would begin a flow of Alice's own.
+    thread::sleep(Duration::from_millis(300));
+    other.ends();
+    assert!(peer.passes());
+}
+
+#[test]
+fn a_new_udp_mapping_takes_the_flows_of_its_endpoint_to_its_port() {
+    let world = World::new();
+    let _daemon = world.start();
+    let _server = world.udp_server(Host::Internet, (PEER, 9000));
+    let from = FROM_ALICE.port(7000);
+    assert_eq!(world.udp(from, (PEER, 9000)), Ok((EXTERNAL, 7000).into()));
+    map(FROM_ALICE, 7000, 17000).open(&world);
+    // The same flow as before, which would have gone on from its old port.
+    world.wait_for(|world| world.udp(from, (PEER, 9000)) == Ok((EXTERNAL, 17000).into()));
+}
+
+#[test]
+fn a_restart_ends_nothing_and_who_wants_nothing_ended_says_so() {
+    let world = World::new();
+    let daemon = world.start();
+    let _server = echo(&world, (ALICE, 7000));
+    let alice = world.control_point(FROM_ALICE, IGD2);
+    alice.add(&ask("TCP", 17000, 7000)).unwrap();
+    let mut through = Connection::open(&world, Host::Internet, TO);
+    daemon.stop();
+    let _daemon = world.start_with(&world.config("\toption revoke_flows '0'"));
+    through.goes_on();
+    alice.delete("TCP", 17000).unwrap();
+    through.goes_on();
+}
