@@ -116,6 +116,8 @@ if [ "$WHAT" = demo ]; then
 elif [ "$WHAT" = bench ]; then
   want strace strace
   want callgrind_control valgrind
+  want miniupnpd miniupnpd-nftables
+  want strip binutils
 else
   has_node || missing+=(nodejs)
   want npm npm

@@ -33,6 +33,7 @@ use crate::gateway::{Event, Gateway, Reason};
 use crate::igd::subscriptions::Subscriptions;
 use crate::igd::{Identity, Link};
 use crate::netfilter::nft::Nft;
+use crate::netfilter::ruleset::TABLE;
 use crate::netfilter::Backend as _;
 use crate::netlink::route::Net;
 use crate::netlink::socket::Socket;
@@ -175,7 +176,8 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let signals = need(runtime.watch(signals, Interest::Read), "signals")?;
     let control = need(runtime.watch(control, Interest::Read), "control socket")?;
     let watch = need(runtime.watch(watch, Interest::Read), "rtnetlink")?;
-    let changes = need(Socket::nf_tables_changes(), "nf_tables")?;
+    let own = daemon.state().gateway.backend().port();
+    let changes = need(Socket::nf_tables_changes(TABLE, own), "nf_tables")?;
     let changes = need(runtime.watch(changes, Interest::Read), "nf_tables")?;
     let tasks = [
         runtime.spawn(network::watch(daemon.clone(), watch)),

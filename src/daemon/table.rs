@@ -1,14 +1,29 @@
-//! Watches over the kernel's table: somebody may remove it, alone or with every other one.
+//! Watches over the kernel's table: somebody may remove it, alone or with every other one, or change
+//! what is in it.
 
 use super::runtime::Io;
 use super::Daemon;
+use crate::netlink::nfnl;
 use crate::netlink::socket::{Event, Socket};
+use crate::netlink::wire::Messages;
 use std::time::{Duration, Instant};
 
-/// Between two looks at the table while others change theirs without end.
+/// From a change to the look at what has become of the table, which is for all changes meanwhile;
+/// and between two looks while others change theirs without end.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Pause after an error that is not our doing.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
+
+/// What has been announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct News {
+    /// Anything.
+    any: bool,
+    /// A change of our table, or changes were lost.
+    ours: bool,
+    /// The queue could not be read.
+    failed: bool,
+}
 
 /// Looks after every change of nf_tables that is not ours, for ever.
 pub async fn watch(daemon: Daemon, socket: Io<Socket>) {
@@ -16,24 +31,39 @@ pub async fn watch(daemon: Daemon, socket: Io<Socket>) {
     loop {
         // An announcement comes once: the kernel's queue must be empty before waiting for the next.
         socket.readable().await;
-        while let Some(pause) = drain(socket.get_mut()) {
-            daemon.keep_table();
+        let mut ours = false;
+        loop {
+            let news = read(socket.get_mut());
+            if !news.any && !ours {
+                break;
+            }
+            if ours {
+                daemon.reconcile_table();
+            } else {
+                daemon.keep_table();
+            }
+            ours = news.ours;
+            let pause = if news.failed { ERROR_PAUSE } else { PAUSE };
             daemon.runtime().sleep_until(Instant::now() + pause).await;
         }
     }
 }
 
-/// Empties the queue; how long to wait before the next look if there was anything in it. What
-/// exactly has happened does not matter.
-fn drain(socket: &mut Socket) -> Option<Duration> {
-    let mut pause = None;
+/// Empties the queue.
+fn read(socket: &mut Socket) -> News {
+    let mut news = News::default();
     loop {
         match socket.event() {
-            Ok(Event::Empty) => return pause,
-            Ok(Event::Bytes(_) | Event::Lost) => pause = Some(PAUSE),
+            Ok(Event::Empty) => return news,
+            Ok(Event::Lost) => news = News { any: true, ours: true, ..news },
+            Ok(Event::Bytes(length)) => {
+                news.any = true;
+                let mut messages = Messages(socket.received(length));
+                news.ours |= messages.any(|m| m.kind != nfnl::kind(nfnl::message::NEW_GENERATION));
+            }
             Err(e) => {
                 log::error!("nf_tables: {e}");
-                return Some(ERROR_PAUSE);
+                return News { any: true, failed: true, ..news };
             }
         }
     }
@@ -49,6 +79,18 @@ impl Daemon {
         }
         log::warn!("the table inet postern has been removed: it is made anew");
         if let Err(e) = state.gateway.resync(Instant::now()) {
+            log::error!("nf_tables: {e}");
+            self.0.deadline.set();
+        }
+        self.mutated(state);
+    }
+
+    /// Takes up or undoes what somebody else has changed in it.
+    fn reconcile_table(&self) {
+        let mut state = self.state();
+        let state = &mut *state;
+        log::debug!("the table inet postern has been changed by somebody else");
+        if let Err(e) = state.gateway.reconcile(Instant::now()) {
             log::error!("nf_tables: {e}");
             self.0.deadline.set();
         }

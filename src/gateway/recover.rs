@@ -1,12 +1,12 @@
 //! Getting back in step: with the kernel after a crash or an edit behind our back, with an earlier
 //! run after a restart.
 
-use crate::gateway::elements::difference;
+use crate::gateway::elements::{difference, CLOCK_TOLERANCE};
 use crate::gateway::guard::{Client, Filter, Guard};
 use crate::gateway::mapping::{clean_description, External, Id, Mapping};
 use crate::gateway::pinhole::{Hole, Pinhole};
 use crate::gateway::table::ADOPTED_ID_MAX;
-use crate::gateway::{holes, Gateway};
+use crate::gateway::{holes, Gateway, Reason};
 use crate::netfilter::{Backend, BackendError, Installed, Note, Rule};
 use std::net::SocketAddrV4;
 use std::time::Instant;
@@ -66,6 +66,35 @@ impl<B: Backend> Gateway<B> {
     /// resync, or the next change, has done the rest.
     pub fn resync(&mut self, now: Instant) -> Result<(), BackendError> {
         self.expire(now);
+        self.repair(now)
+    }
+
+    /// Puts right what somebody else has changed in the kernel. Of a table that is whole, what is
+    /// gone was taken away on purpose: the mapping or pinhole is deleted. What was added there, or is
+    /// half there, is undone.
+    ///
+    /// # Errors
+    /// As those of [`resync`](Gateway::resync).
+    pub fn reconcile(&mut self, now: Instant) -> Result<(), BackendError> {
+        self.handle_timeout(now);
+        if self.behind || !self.backend.is_whole()? {
+            return self.resync(now);
+        }
+        let installed = self.backend.list()?;
+        let mut there: Vec<Id> =
+            installed.iter().filter_map(|found| Some(found.rule.note()?.id)).collect();
+        there.sort_unstable();
+        // What ends now may be gone there already.
+        let soon = now + CLOCK_TOLERANCE;
+        let gone = |id: &Id, end: Option<Instant>| {
+            end.is_none_or(|end| end > soon) && there.binary_search(id).is_err()
+        };
+        let mappings = self.table.iter().filter(|m| gone(&m.id, m.expires)).map(|m| m.id);
+        let pinholes = self.pinholes.iter().filter(|p| gone(&p.id, Some(p.expires))).map(|p| p.id);
+        let ids: Vec<Id> = mappings.chain(pinholes).collect();
+        for some in ids.chunks(RESYNC_BATCH) {
+            self.drop_ids(some.to_vec(), Reason::Deleted, now)?;
+        }
         self.repair(now)
     }
 
@@ -151,7 +180,11 @@ impl Found {
         let mut found = Found::default();
         let mut filtered: Vec<(Mapping, u64)> = Vec::new();
         let mut filtered6: Vec<(Pinhole, u64)> = Vec::new();
+        let foreign = |rule: &Rule| rule.note().is_some_and(Note::is_foreign);
         for Installed { rule, remaining, connections } in installed {
+            if foreign(&rule) {
+                continue;
+            }
             let expires = remaining.and_then(|left| now.checked_add(left));
             let enabled = !matches!(rule, Rule::Held { .. });
             match rule {

@@ -253,8 +253,8 @@ pub fn item_count(item: &Attributes<'_>) -> Count {
     Count { packets: number(a::COUNTER_PACKETS), bytes: number(a::COUNTER_BYTES) }
 }
 
-/// One item of a set of [`SETS`] in words, and what it has counted. `None` if it is not what this
-/// daemon would write: another protocol, port 0, or a destination without our note.
+/// One item of a set of [`SETS`] in words, and what it has counted. `None` if it is nothing that
+/// this daemon has words for: another protocol, or port 0.
 pub fn read(set: &str, item: &Attributes<'_>) -> Option<(Installed, Count)> {
     let key = item_key(item)?;
     let rule = match set {
@@ -280,9 +280,8 @@ pub fn read(set: &str, item: &Attributes<'_>) -> Option<(Installed, Count)> {
             let (first, rest) = key.split_at_checked(24)?;
             let hole = hole(first, false, false)?;
             let filter = filter::<16>(key, rest, item)?;
-            let userdata = item.find(a::ELEMENT_USERDATA)?;
-            let note = read_note(userdata)?;
-            Rule::Filtered6 { hole, filter, unique_id: read_unique_id(userdata)?, note }
+            let (unique_id, note) = pinhole_note(item);
+            Rule::Filtered6 { hole, filter, unique_id, note }
         }
         "w0_any" => {
             let (protocol, port) = endpoint(key)?;
@@ -298,9 +297,8 @@ pub fn read(set: &str, item: &Attributes<'_>) -> Option<(Installed, Count)> {
         }
         "p6_any" | "p6_rh" | "p6_rp" | "p6_rhp" => {
             let hole = hole(key, set.starts_with("p6_rh"), set.ends_with('p'))?;
-            let userdata = item.find(a::ELEMENT_USERDATA)?;
-            let note = read_note(userdata)?;
-            Rule::Pinhole { hole, unique_id: read_unique_id(userdata)?, note }
+            let (unique_id, note) = pinhole_note(item);
+            Rule::Pinhole { hole, unique_id, note }
         }
         _ => {
             let (address, key) = address(key)?;
@@ -395,9 +393,22 @@ fn address6(key: &[u8]) -> Option<(Ipv6Addr, &[u8])> {
     Some((Ipv6Addr::from(*address), rest))
 }
 
+/// What a pinhole's element tells of itself; one without a UniqueID was not made here.
+fn pinhole_note(item: &Attributes<'_>) -> (u16, Note) {
+    let userdata = userdata(item);
+    match (read_unique_id(userdata), read_note(userdata)) {
+        (Some(unique_id), Some(note)) => (unique_id, note),
+        _ => (0, Note::foreign()),
+    }
+}
+
+fn userdata<'a>(item: &Attributes<'a>) -> &'a [u8] {
+    item.find(a::ELEMENT_USERDATA).unwrap_or_default()
+}
+
 fn target(item: &Attributes<'_>) -> Option<(SocketAddrV4, Note)> {
     let (address, port) = address(item.nest(a::ELEMENT_DATA).find(a::DATA_VALUE)?)?;
-    let note = read_note(item.find(a::ELEMENT_USERDATA)?)?;
+    let note = read_note(userdata(item)).unwrap_or_else(Note::foreign);
     Some((SocketAddrV4::new(address, be16(port)?), note))
 }
 

@@ -134,6 +134,11 @@ impl Backend for Memory {
         Ok(())
     }
 
+    fn is_whole(&mut self) -> Result<bool, BackendError> {
+        self.fail()?;
+        Ok(self.exists)
+    }
+
     fn apply(&mut self, changes: &[Change], now: Instant) -> Result<(), BackendError> {
         self.applies += 1;
         self.fail()?;

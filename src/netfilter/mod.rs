@@ -159,7 +159,34 @@ impl Slot {
     }
 }
 
+impl Note {
+    /// That of an element that somebody else has made: no mapping has id 0.
+    pub fn foreign() -> Note {
+        Note { id: Id(0), origin: Origin::Manual, client: None, description: String::new() }
+    }
+
+    /// Whether it is that.
+    pub fn is_foreign(&self) -> bool {
+        self.id == Id(0)
+    }
+}
+
 impl Rule {
+    /// What is known of the mapping or pinhole that it is made for; `None` if several share it.
+    pub fn note(&self) -> Option<&Note> {
+        match self {
+            Rule::Forward { note, .. }
+            | Rule::Filtered { note, .. }
+            | Rule::Held { note, .. }
+            | Rule::Pinhole { note, .. }
+            | Rule::Filtered6 { note, .. } => Some(note),
+            Rule::Gate { .. }
+            | Rule::Reverse { .. }
+            | Rule::Select { .. }
+            | Rule::Select6 { .. } => None,
+        }
+    }
+
     /// The element's key.
     pub fn slot(&self) -> Slot {
         match *self {
@@ -263,10 +290,14 @@ pub trait Backend {
     /// there already stay. Idempotent.
     fn ensure(&mut self, wan: &WanRules) -> Result<(), BackendError>;
 
+    /// Whether the table is there with every set and rule, whatever elements it has.
+    fn is_whole(&mut self) -> Result<bool, BackendError>;
+
     /// Makes all `changes` in one atomic batch, or none. `now` turns ends into time left.
     fn apply(&mut self, changes: &[Change], now: Instant) -> Result<(), BackendError>;
 
-    /// Every element of every mapping that has not ended.
+    /// Every element of every mapping that has not ended, and such as somebody else has put among
+    /// them, with a [foreign](Note::foreign) note.
     fn list(&mut self) -> Result<Vec<Installed>, BackendError>;
 
     /// Connections counted by one element, or packets if it is a pinhole's; 0 if it is gone.

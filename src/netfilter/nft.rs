@@ -1,9 +1,8 @@
 //! The driver: [`Backend`] on the kernel's nf_tables, over one netlink socket.
 //!
 //! A change is one batch, so it happens whole or not at all; the kernel has answered when
-//! [`Backend::apply`] returns. What is read back is only what this daemon wrote: an element added
-//! by hand with a destination but without our note is left out, its gate and reverse entries are
-//! not, so that the gateway sees what does not belong together and can remove it.
+//! [`Backend::apply`] returns. What somebody else has put among the elements is read back, too, so
+//! that the gateway can remove it.
 
 mod hook;
 
@@ -15,7 +14,7 @@ use crate::netfilter::element::{self, Count};
 use crate::netfilter::ruleset::{self, WanSet, RULE_COUNT, SCHEMA, TABLE};
 use crate::netfilter::userdata::{read_stamp, Stamp};
 use crate::netfilter::{
-    Backend, BackendError, Change, Flow, Installed, Slot, WanRules, WAN_ADDRESSES_MAX,
+    Backend, BackendError, Change, Flow, Installed, Note, Rule, Slot, WanRules, WAN_ADDRESSES_MAX,
 };
 use crate::netlink::nfnl::{self, attribute as a, message as m};
 use crate::netlink::socket::{Dump, Fault, Socket, Traffic};
@@ -123,6 +122,11 @@ impl Nft {
         self.created = boottime_seconds;
     }
 
+    /// The number by which announcements tell this driver's changes.
+    pub fn port(&self) -> u32 {
+        self.socket.port()
+    }
+
     /// Bytes moved on the netlink socket.
     pub fn traffic(&self) -> Traffic {
         self.socket.traffic()
@@ -162,7 +166,7 @@ impl Nft {
 
     /// Whether every set and rule of the table is there, and if so, whether the packets of pinholes
     /// are counted.
-    fn is_whole(&mut self) -> io::Result<Option<bool>> {
+    fn counting(&mut self) -> io::Result<Option<bool>> {
         let mut missing: Vec<&str> = ruleset::set_names().collect();
         nfnl::message(&mut self.writer, m::GET_SET, wire::DUMP);
         self.writer.text(a::SET_TABLE, TABLE);
@@ -263,7 +267,8 @@ impl Nft {
         if wan.counting {
             ruleset::count(&mut self.writer, self.signal, true);
         }
-        for (installed, count) in &kept {
+        let foreign = |rule: &Rule| rule.note().is_some_and(Note::is_foreign);
+        for (installed, count) in kept.iter().filter(|(kept, _)| !foreign(&kept.rule)) {
             element::add(&mut self.writer, &installed.rule, installed.remaining, *count);
         }
         for set in WanSet::ALL {
@@ -356,12 +361,21 @@ impl Backend for Nft {
         }
         let ours = |s: Stamp| s.schema == SCHEMA && s.mark == self.signal.mark();
         let whole = match stamp.is_some_and(ours) {
-            true => self.is_whole().map_err(|e| refused(&e))?,
+            true => self.counting().map_err(|e| refused(&e))?,
             false => None,
         };
         match whole {
             Some(counting) => self.follow(&wan, counting),
             None => self.replace(found.is_some(), &wan),
+        }
+    }
+
+    fn is_whole(&mut self) -> Result<bool, BackendError> {
+        let stamp = self.stamp().map_err(|e| refused(&e))?.flatten();
+        let ours = |s: Stamp| s.schema == SCHEMA && s.mark == self.signal.mark();
+        match stamp.is_some_and(ours) {
+            true => Ok(self.counting().map_err(|e| refused(&e))?.is_some()),
+            false => Ok(false),
         }
     }
 

@@ -37,6 +37,7 @@ pub mod message {
     pub const NEW_ELEMENT: u8 = 12;
     pub const GET_ELEMENT: u8 = 13;
     pub const DEL_ELEMENT: u8 = 14;
+    pub const NEW_GENERATION: u8 = 15;
 }
 
 /// Attribute numbers, each group for one message or nest.

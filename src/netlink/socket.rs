@@ -32,21 +32,34 @@ const NF_TABLES_GROUP: u32 = 7;
 /// `NFT_MSG_NEWGEN`: a change is whole, and who made it.
 const NEW_GENERATION: u16 = 10 << 8 | 15;
 
-/// Lets only those announcements through that end a change of another process: who changes nothing
-/// is not woken by itself. An offset is that of the message's kind, another that of the process's
-/// number (`NFTA_GEN_PROC_PID`), which follows the generation's.
-fn others_generations() -> [SockFilter; 6] {
+/// Lets only those announcements through that are another process's, and of them only such as end
+/// its change and such as are of our table: who changes nothing of ours wakes us once at most.
+///
+/// The offsets are those of the first message's kind, of the number of the socket that made the
+/// change, of the process's number in a [`NEW_GENERATION`] (`NFTA_GEN_PROC_PID`, which follows the
+/// generation's), and of the value of the first attribute, which in all others is the table's name.
+fn others_changes(table: &str, own: u32) -> [SockFilter; 12] {
     const LOAD_16: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
     const LOAD_32: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    // What is loaded is taken for big endian; the kind is in the machine's order.
+    // What is loaded is taken for big endian; the kind and the socket are in the machine's order.
     let kind = u16::from_be_bytes(NEW_GENERATION.to_ne_bytes());
+    let own = u32::from_be_bytes(own.to_ne_bytes());
+    let mut name = [0; 8];
+    name.iter_mut().zip(table.bytes()).for_each(|(to, byte)| *to = byte);
+    let [a, b, c, d, e, f, g, h] = name;
     [
         SockFilter::new(LOAD_16, 0, 0, 4),
         SockFilter::new(EQUAL, 0, 2, kind.into()),
         SockFilter::new(LOAD_32, 0, 0, 32),
-        SockFilter::new(EQUAL, 0, 1, std::process::id()),
+        SockFilter::new(EQUAL, 6, 7, std::process::id()),
+        SockFilter::new(LOAD_32, 0, 0, 12),
+        SockFilter::new(EQUAL, 4, 0, own),
+        SockFilter::new(LOAD_32, 0, 0, 24),
+        SockFilter::new(EQUAL, 0, 2, u32::from_be_bytes([a, b, c, d])),
+        SockFilter::new(LOAD_32, 0, 0, 28),
+        SockFilter::new(EQUAL, 1, 0, u32::from_be_bytes([e, f, g, h])),
         SockFilter::new(RETURN, 0, 0, 0),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
     ]
@@ -110,11 +123,18 @@ impl Socket {
         Socket::open(NlFamily::Route, groups)
     }
 
-    /// For announcements of nf_tables, one for each change that another process makes.
-    pub fn nf_tables_changes() -> io::Result<Socket> {
+    /// For announcements of nf_tables: one for each change that another process makes, and what is
+    /// changed in the table of this name, of at most seven bytes. What the socket with the number
+    /// `own` changes is not announced.
+    pub fn nf_tables_changes(table: &str, own: u32) -> io::Result<Socket> {
         let socket = Socket::open(NlFamily::Netfilter, &[NF_TABLES_GROUP])?;
-        SockRef::from(&sys::borrow_fd(&socket)).attach_filter(&others_generations())?;
+        SockRef::from(&sys::borrow_fd(&socket)).attach_filter(&others_changes(table, own))?;
         Ok(socket)
+    }
+
+    /// The socket's number, by which the kernel tells it from others.
+    pub fn port(&self) -> u32 {
+        self.socket.pid().unwrap_or(0)
     }
 
     fn open(family: NlFamily, groups: &[u32]) -> io::Result<Socket> {

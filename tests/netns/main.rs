@@ -30,6 +30,7 @@ mod pcp;
 mod pcp_table;
 mod pinholes;
 mod revocation;
+mod table;
 mod ubus;
 mod upnpc;
 mod wan;

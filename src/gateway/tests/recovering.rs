@@ -130,7 +130,7 @@ fn what_cannot_be_adopted_is_taken_out_of_the_kernel() {
     lab.open(&ask(ALICE, 3000));
     let memory = lab.gateway.backend();
     for (id, port, internal) in [
-        // The same name twice, no name, and one that leaves no room to count on.
+        // The same name twice, none of ours, and one that leaves no room to count on.
         (1, 3001, "192.168.1.10:1"),
         (0, 3002, "192.168.1.10:2"),
         (u64::MAX, 3003, "192.168.1.10:3"),
@@ -147,10 +147,46 @@ fn what_cannot_be_adopted_is_taken_out_of_the_kernel() {
     }
     put(memory, foreign);
     lab.gateway = after_a_crash(&mut lab);
-    assert_eq!(lab.gateway.adopt(lab.now), Ok(4));
+    assert_eq!(lab.gateway.adopt(lab.now), Ok(3));
     let names: Vec<_> = lab.rows().iter().map(|m| (m.id.0, m.external.port)).collect();
-    assert_eq!(names, [(1, 3000), (2, 3002), (3, 3001), (4, 3003)]);
-    assert_eq!(lab.slots().len(), 12);
+    assert_eq!(names, [(1, 3000), (2, 3001), (3, 3003)]);
+    assert_eq!(lab.slots().len(), 9);
+}
+
+#[test]
+fn what_somebody_takes_out_of_a_whole_table_is_deleted_and_what_he_puts_in_is_undone() {
+    let mut lab = Lab::new();
+    for port in [3000, 3001, 3002] {
+        lab.open(&ask(ALICE, port));
+    }
+    lab.open(&Request { lease: Some(secs(1)), ..ask(ALICE, 3003) });
+    lab.events();
+    let before = lab.kernel();
+    let memory = lab.gateway.backend();
+    memory.elements_mut().remove(&Slot::Forward(TCP, 3000, None));
+    memory.elements_mut().remove(&Slot::Gate(TCP, 3001));
+    memory.elements_mut().remove(&Slot::Forward(TCP, 3003, None));
+    put(memory, element(0, 80, "192.168.1.10:80"));
+    put(memory, element(99, 81, "192.168.1.10:81"));
+    lab.gateway.reconcile(lab.now).unwrap();
+    assert_eq!(lab.ports(), [3001, 3002, 3003], "what ends in a moment may just have ended");
+    let removed = lab.events().into_iter().filter_map(|event| match event {
+        Event::Removed { mapping, reason } => Some((mapping.external.port, reason)),
+        _ => None,
+    });
+    assert_eq!(removed.collect::<Vec<_>>(), [(3000, Reason::Deleted)]);
+    let of_3000 = |e: &Element| match e.rule {
+        Rule::Gate { port, .. } | Rule::Forward { port, .. } | Rule::Reverse { port, .. } => {
+            port == 3000
+        }
+        _ => false,
+    };
+    let want: Vec<Element> = before.into_iter().filter(|e| !of_3000(e)).collect();
+    assert_eq!(lab.kernel(), want);
+    // A table that is gone was not emptied on purpose.
+    *lab.gateway.backend() = Memory::new();
+    lab.gateway.reconcile(lab.now).unwrap();
+    assert_eq!(lab.kernel(), want);
 }
 
 #[test]

@@ -1,0 +1,105 @@
+//! Somebody else's hands in the table: what is taken out is deleted, what is put in is undone, what is
+//! broken is mended, and the rest goes on as before.
+
+use crate::clients::{ask, IGD1};
+use crate::pcp_client::{map, Pcp};
+use crate::traffic::{FROM_ALICE, FROM_ALICE6, FROM_PEER};
+use crate::world::{Host, World, ALICE, EXTERNAL};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How soon a change must be met.
+const SOON: Duration = Duration::from_millis(500);
+
+#[track_caller]
+fn soon(mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < SOON, "not so after {SOON:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_element_that_is_deleted_by_hand_is_a_deletion_and_told() {
+    let world = World::new();
+    let daemon = world.start();
+    let _server = world.udp_server(Host::Alice, (ALICE, 7000));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    alice.add(&ask("UDP", 17001, 7001)).unwrap();
+    Pcp { protocol: 6, ..map(FROM_ALICE6, 7002, 0) }.open(&world);
+    world.nft("delete element inet postern w0_any { udp . 17001 }");
+    soon(|| world.rows().len() == 2);
+    assert!(daemon.log().contains("closed UDP 17001 -> 192.168.1.10:7001: deleted"));
+    assert!(world.table().is_some_and(|table| !table.contains("17001")), "nothing of it is left");
+    world.nft("flush set inet postern p6_any");
+    soon(|| world.rows().len() == 1);
+    assert!(world.rows()[0].contains(":17000 "), "{:?}", world.rows());
+    assert!(world.udp(FROM_PEER, (EXTERNAL, 17000)).is_ok());
+}
+
+#[test]
+fn what_is_put_in_by_hand_is_undone_and_what_is_broken_is_mended() {
+    let world = World::new();
+    let _daemon = world.start();
+    let _server = world.udp_server(Host::Alice, (ALICE, 7000));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    // Without times, which differ from listing to listing.
+    let table = || {
+        let table = world.table().unwrap_or_default();
+        let words: Vec<&str> = table.split_whitespace().collect();
+        let timed = |i: usize| i > 0 && ["timeout", "expires"].contains(&words[i - 1]);
+        let kept = (0..words.len()).filter(|&i| !timed(i));
+        kept.map(|i| words[i]).collect::<Vec<_>>().join(" ")
+    };
+    let before = (table(), world.rows());
+    for edit in [
+        "add element inet postern w0_any { tcp . 80 : 192.168.1.10 . 80 }",
+        "add element inet postern w0_ext { tcp . 80 }",
+        "add element inet postern w0_rh { 11.22.33.2 . tcp . 80 : 192.168.1.10 . 80 }",
+        "add element inet postern p6_any { 2001:db8:1::10 . tcp . 22 }",
+        "delete element inet postern w0_ext { udp . 17000 }",
+        "delete element inet postern w0_rev { 192.168.1.10 . udp . 7000 }",
+        "delete element inet postern ext4 { 11.22.33.1 }",
+        "add element inet postern in6 { \"br-lan\" : goto p6 }",
+        "add rule inet postern w0 drop",
+        "flush chain inet postern w0",
+        "flush table inet postern",
+        "delete table inet postern",
+    ] {
+        world.nft(edit);
+        let start = Instant::now();
+        while table() != before.0 {
+            assert!(start.elapsed() < SOON, "{edit}: {}\n{}", table(), before.0);
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(world.rows(), before.1, "{edit}");
+    }
+    assert!(world.udp(FROM_PEER, (EXTERNAL, 17000)).is_ok());
+}
+
+#[test]
+fn firewall_reloads_do_not_keep_the_daemon_busy() {
+    let world = World::new();
+    let daemon = world.start();
+    for port in 0..500 {
+        map(FROM_ALICE, 7000 + port, 17000 + port).open(&world);
+    }
+    thread::sleep(Duration::from_millis(500));
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    for _ in 0..20 {
+        world.firewall_reload();
+    }
+    thread::sleep(Duration::from_millis(200));
+    let spent = ticks() - before;
+    // Hundredths of a second.
+    assert!(spent <= 5, "{spent}");
+    assert_eq!(world.list().len(), 500);
+}
