@@ -31,6 +31,9 @@ pub const LEASE_MIN: Duration = Duration::from_secs(1);
 /// elements, so a change of one looks at all.
 pub const REMOTES_MAX: usize = 64;
 
+/// How often a port is chosen that the router turns out to listen on itself.
+const CHOICES_MAX: usize = 16;
+
 /// Where a request will end up.
 enum Place {
     /// In the place of a mapping that is there.
@@ -68,12 +71,16 @@ impl<B: Backend> Gateway<B> {
             None => {
                 self.check_external()?;
                 self.check_room(request)?;
+                let taken = |gateway: &mut Self, port| gateway.listens(request.protocol, port, now);
                 let port = match port {
                     Some(port) if self.is_crowded(request.protocol, port) => {
                         return Err(Refusal::QuotaExceeded);
                     }
-                    Some(port) => port,
-                    None => self.choose_port(request)?,
+                    Some(port) if !taken(self, port) => port,
+                    Some(_) if matches!(request.port, Port::Exactly(_)) => {
+                        return Err(Refusal::Reserved);
+                    }
+                    _ => self.choose_port(request, now)?,
                 };
                 (self.table.fresh_id(), request.origin, outside(request, port))
             }
@@ -199,8 +206,28 @@ impl<B: Backend> Gateway<B> {
         self.table.at_port(protocol, port).nth(REMOTES_MAX - 1).is_some()
     }
 
-    /// A port that nobody has, of neither protocol unless the other's is the asker's own.
-    pub(super) fn choose_port(&mut self, request: &Request<'_>) -> Result<u16, Refusal> {
+    /// Whether the router itself listens on an external port.
+    pub(super) fn listens(&mut self, protocol: Protocol, port: u16, now: Instant) -> bool {
+        self.backend.listens(protocol, port, &self.wan.addresses, now)
+    }
+
+    /// A port that nobody has, of neither protocol unless the other's is the asker's own, and on
+    /// which the router does not listen.
+    pub(super) fn choose_port(
+        &mut self,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Result<u16, Refusal> {
+        for _ in 0..CHOICES_MAX {
+            let port = self.choose_free(request)?;
+            if !self.listens(request.protocol, port, now) {
+                return Ok(port);
+            }
+        }
+        Err(Refusal::NoFreePort)
+    }
+
+    fn choose_free(&mut self, request: &Request<'_>) -> Result<u16, Refusal> {
         let open = self.policy.open_ports(request.internal, request.high_ports_only);
         if open.is_empty() {
             return Err(Refusal::Denied);

@@ -114,7 +114,7 @@ impl<B: Backend> Gateway<B> {
                 }
                 self.renewed(old, request, expires)?
             }
-            None => self.placed(request, expires)?,
+            None => self.placed(request, expires, now)?,
         };
         self.make(Plan::put(mapping.clone()), now).map_err(|_| Refusal::Backend)?;
         let mapped = Mapped::of(&mapping);
@@ -142,7 +142,12 @@ impl<B: Backend> Gateway<B> {
         Ok(mapping)
     }
 
-    fn placed(&mut self, request: &MapRequest, expires: Instant) -> Result<Mapping, Refusal> {
+    fn placed(
+        &mut self,
+        request: &MapRequest,
+        expires: Instant,
+        now: Instant,
+    ) -> Result<Mapping, Refusal> {
         let MapRequest { client, origin, protocol, internal, remote, .. } = *request;
         let mut ask = Request {
             client,
@@ -172,18 +177,15 @@ impl<B: Backend> Gateway<B> {
                 Port::Preferably(_) => Port::Preferably(port),
             };
         }
-        let port = match ask.port {
-            // What the rules deny cannot be had either (RFC 6887 §11.3).
-            Port::Exactly(port) => {
-                let can = self.permits(&ask, port).is_ok() && self.is_free(&ask, port);
-                can.then_some(port).ok_or(Refusal::Conflict)?
-            }
-            Port::Preferably(port) => {
-                match self.permits(&ask, port).is_ok() && self.is_free(&ask, port) {
-                    true => port,
-                    false => self.choose_port(&ask)?,
-                }
-            }
+        // What the rules deny cannot be had either (RFC 6887 §11.3).
+        let (Port::Exactly(wanted) | Port::Preferably(wanted)) = ask.port;
+        let can = self.permits(&ask, wanted).is_ok()
+            && self.is_free(&ask, wanted)
+            && !self.listens(protocol, wanted, now);
+        let port = match (can, ask.port) {
+            (true, _) => wanted,
+            (false, Port::Exactly(_)) => return Err(Refusal::Conflict),
+            (false, Port::Preferably(_)) => self.choose_port(&ask, now)?,
         };
         Ok(Mapping {
             id: self.table.fresh_id(),

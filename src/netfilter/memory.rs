@@ -1,11 +1,12 @@
 //! A backend in memory, for tests: it keeps elements as the kernel would, ends them on its own
 //! clock, refuses what the kernel would refuse, and fails on demand.
 
+use crate::gateway::mapping::Protocol;
 use crate::netfilter::{
     Backend, BackendError, Change, Element, Flow, Installed, Rule, Slot, WanRules,
 };
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Instant;
 
 /// What [`Memory`] holds under one key.
@@ -32,6 +33,7 @@ pub struct Memory {
     applies: usize,
     changes: usize,
     flows: BTreeMap<Flow, SocketAddrV4>,
+    listeners: Vec<(Protocol, u16)>,
 }
 
 impl Memory {
@@ -76,6 +78,11 @@ impl Memory {
     /// A flow that leaves from `external`.
     pub fn add_flow(&mut self, flow: Flow, external: SocketAddrV4) {
         self.flows.insert(flow, external);
+    }
+
+    /// A program of the router that listens on a port.
+    pub fn add_listener(&mut self, protocol: Protocol, port: u16) {
+        self.listeners.push((protocol, port));
     }
 
     /// Whether the table is there.
@@ -195,6 +202,10 @@ impl Backend for Memory {
 
     fn leaves_from(&mut self, flow: &Flow) -> Result<Option<SocketAddrV4>, BackendError> {
         Ok(self.flows.get(flow).copied())
+    }
+
+    fn listens(&mut self, protocol: Protocol, port: u16, _: &[Ipv4Addr], _: Instant) -> bool {
+        self.listeners.contains(&(protocol, port))
     }
 
     fn remove(&mut self) -> Result<(), BackendError> {

@@ -5,6 +5,7 @@
 
 pub mod conntrack;
 pub mod element;
+pub mod listeners;
 pub mod memory;
 pub mod nft;
 pub mod ruleset;
@@ -305,6 +306,15 @@ pub trait Backend {
 
     /// Where a flow of the kernel's connection table leaves from, if there is such a flow.
     fn leaves_from(&mut self, flow: &Flow) -> Result<Option<SocketAddrV4>, BackendError>;
+
+    /// Whether a program of the router itself listens on a port at one of these addresses.
+    fn listens(
+        &mut self,
+        protocol: Protocol,
+        port: u16,
+        addresses: &[Ipv4Addr],
+        now: Instant,
+    ) -> bool;
 
     /// Removes the table and everything in it. Nothing there is no error.
     fn remove(&mut self) -> Result<(), BackendError>;

@@ -9,8 +9,10 @@ mod hook;
 pub use crate::netfilter::ruleset::Signal;
 pub use hook::Hook;
 
+use crate::gateway::mapping::Protocol;
 use crate::netfilter::conntrack;
 use crate::netfilter::element::{self, Count};
+use crate::netfilter::listeners::Listeners;
 use crate::netfilter::ruleset::{self, WanSet, RULE_COUNT, SCHEMA, TABLE};
 use crate::netfilter::userdata::{read_stamp, Stamp};
 use crate::netfilter::{
@@ -35,6 +37,7 @@ pub struct Nft {
     signal: Signal,
     created: u64,
     adopted: bool,
+    listeners: Listeners,
 }
 
 impl Nft {
@@ -83,6 +86,7 @@ impl Nft {
             signal: Signal::CtLabel,
             created,
             adopted: false,
+            listeners: Listeners::default(),
         })
     }
 
@@ -434,6 +438,16 @@ impl Backend for Nft {
             Err(e) if is_absent(&e) => Ok(None),
             Err(e) => Err(BackendError::Failed(format!("connection tracking: {e}"))),
         }
+    }
+
+    fn listens(
+        &mut self,
+        protocol: Protocol,
+        port: u16,
+        addresses: &[Ipv4Addr],
+        now: Instant,
+    ) -> bool {
+        self.listeners.has(protocol, port, addresses, now)
     }
 
     fn remove(&mut self) -> Result<(), BackendError> {

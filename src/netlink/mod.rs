@@ -4,6 +4,7 @@
 //! top, [`route`] keeps the state of links, addresses and default routes. These three are pure.
 //! [`socket`] and [`watch`] do the input and output.
 
+pub mod diag;
 pub mod neighbour;
 pub mod nfnl;
 #[cfg(test)]

@@ -123,6 +123,11 @@ impl Socket {
         Socket::open(NlFamily::Route, groups)
     }
 
+    /// For questions about sockets.
+    pub fn diag() -> io::Result<Socket> {
+        Socket::open(NlFamily::SockOrInetDiag, &[])
+    }
+
     /// For announcements of nf_tables: one for each change that another process makes, and what is
     /// changed in the table of this name, of at most seven bytes. What the socket with the number
     /// `own` changes is not announced.

@@ -62,6 +62,26 @@ fn nothing_answers_on_the_wan_side_even_with_the_firewall_open() {
 }
 
 #[test]
+fn what_the_router_itself_listens_on_is_not_taken_from_it() {
+    // Conformance 129, 207, 252.
+    let world = World::new();
+    let _daemon = world.start();
+    // As WireGuard, a web server for both families, and a service of the LAN alone.
+    let _wireguard = world.udp_server(Host::Router, (Ipv4Addr::UNSPECIFIED, 51820));
+    let _web = world.tcp_server(Host::Router, (std::net::Ipv6Addr::UNSPECIFIED, 8443));
+    let _inside = world.udp_server(Host::Router, (ROUTER, 5353));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    assert_eq!(alice.add(&ask("UDP", 51820, 7000)), Err(718));
+    assert_eq!(alice.add(&ask("TCP", 8443, 7000)), Err(718));
+    assert_eq!(alice.add(&ask("TCP", 51820, 7000)), Ok(()));
+    assert_eq!(alice.add(&ask("UDP", 5353, 7001)), Ok(()));
+    let other = crate::pcp_client::map(FROM_ALICE, 7002, 51820).open(&world);
+    assert!(other != 51820 && other >= 1024);
+    let second = world.control_point(FROM_ALICE, IGD2);
+    assert_eq!(second.add(&ask("TCP", 8443, 7000)), Err(729));
+}
+
+#[test]
 fn a_host_outside_the_lan_prefix_is_not_served() {
     // Conformance 256.
     let world = World::new();

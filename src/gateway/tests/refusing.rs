@@ -91,6 +91,20 @@ fn low_ports_need_a_rule_that_allows_them_when_the_protocol_says_so_132() {
 }
 
 #[test]
+fn what_the_router_listens_on_is_its_own_129_252() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3001));
+    for port in [3000, 3001] {
+        lab.gateway.backend().add_listener(TCP, port);
+    }
+    assert_eq!(lab.add(&ask(ALICE, 3000)), Err(Refusal::Reserved));
+    assert!(lab.add(&ask(ALICE, 3001)).is_ok(), "what is there already stays");
+    let any = Request { port: Port::Preferably(3000), ..ask(ALICE, 3000) };
+    assert!(lab.open(&any).port != 3000);
+    assert!(lab.add(&Request { protocol: UDP, ..ask(ALICE, 3000) }).is_ok());
+}
+
+#[test]
 fn the_routers_own_ports_are_reserved_129() {
     let mut lab = Lab::with(Policy { reserved: vec![(TCP, 5000)], ..Policy::default() });
     assert_eq!(lab.add(&ask(ALICE, 5000)), Err(Refusal::Reserved));
