@@ -29,6 +29,9 @@ pub struct Answer {
     pub body: String,
 }
 
+/// Out arguments in order, or the UPnP error code.
+pub type Outcome = Result<Vec<(String, String)>, u16>;
+
 /// One of the two description trees, as a control point that found it sees it.
 pub struct ControlPoint<'w> {
     world: &'w World,
@@ -265,7 +268,12 @@ impl<'w> ControlPoint<'w> {
     }
 
     /// Calls an action; its out arguments in order, or the UPnP error code.
-    pub fn call(&self, action: &str, args: &[(&str, &str)]) -> Result<Vec<(String, String)>, u16> {
+    pub fn call(&self, action: &str, args: &[(&str, &str)]) -> Outcome {
+        self.attempt(action, args).expect("an answer")
+    }
+
+    /// Calls an action of a server that may be gone; `None` when nothing came back.
+    pub fn attempt(&self, action: &str, args: &[(&str, &str)]) -> Option<Outcome> {
         let mut body = format!(
             "<?xml version=\"1.0\"?>\r\n<s:Envelope \
              xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\" \
@@ -278,9 +286,12 @@ impl<'w> ControlPoint<'w> {
         }
         let _ = write!(body, "</u:{action}></s:Body></s:Envelope>\r\n");
         let answer = self.post(action, &body);
+        if answer.status == 0 {
+            return None;
+        }
         let tree = Document::parse(&answer.body).unwrap_or_else(|e| panic!("{e}: {answer:?}"));
         let named = |name: &str| tree.descendants().find(|n| n.tag_name().name() == name);
-        match answer.status {
+        Some(match answer.status {
             200 => {
                 let response = named(&format!("{action}Response")).unwrap();
                 assert_eq!(response.tag_name().namespace(), Some(&self.service_type[..]));
@@ -291,7 +302,7 @@ impl<'w> ControlPoint<'w> {
             }
             500 => Err(named("errorCode").and_then(|n| n.text()).unwrap().parse().unwrap()),
             _ => panic!("{answer:?}"),
-        }
+        })
     }
 
     /// The only out argument of an action.
@@ -312,8 +323,13 @@ impl<'w> ControlPoint<'w> {
         })
     }
 
-    fn ask(&self, action: &str, ask: &Ask) -> Result<Vec<(String, String)>, u16> {
-        self.call(
+    fn ask(&self, action: &str, ask: &Ask) -> Outcome {
+        self.try_ask(action, ask).expect("an answer")
+    }
+
+    /// AddPortMapping or AddAnyPortMapping of a server that may be gone; `None` when nothing came back.
+    pub fn try_ask(&self, action: &str, ask: &Ask) -> Option<Outcome> {
+        self.attempt(
             action,
             &[
                 ("NewRemoteHost", ask.remote),

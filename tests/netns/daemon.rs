@@ -45,13 +45,7 @@ impl World {
     /// Starts the daemon with this configuration and waits until it answers.
     pub fn start_with(&self, config: &str) -> Postern<'_> {
         self.configure(config);
-        let log = self.dir.join("log");
-        let mut command = self.command(Host::Router, env!("CARGO_BIN_EXE_postern"));
-        command.arg("run").arg("--verbose").arg("--config").arg(self.config_path());
-        command.arg("--state").arg(self.state());
-        let file = File::options().create(true).append(true).open(&log).unwrap();
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        let mut daemon = Postern { world: self, child: command.spawn().unwrap(), log };
+        let mut daemon = self.launch();
         let deadline = Instant::now() + PATIENCE;
         while !self.cli(&["status", "--json"]).status.success() {
             if let Some(status) = daemon.child.try_wait().unwrap() {
@@ -61,6 +55,17 @@ impl World {
             thread::sleep(Duration::from_millis(20));
         }
         daemon
+    }
+
+    /// Starts the daemon with the configuration there is and does not wait.
+    pub fn launch(&self) -> Postern<'_> {
+        let log = self.dir.join("log");
+        let mut command = self.command(Host::Router, env!("CARGO_BIN_EXE_postern"));
+        command.arg("run").arg("--verbose").arg("--config").arg(self.config_path());
+        command.arg("--state").arg(self.state());
+        let file = File::options().create(true).append(true).open(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Postern { world: self, child: command.spawn().unwrap(), log }
     }
 
     /// Runs a daemon with the configuration there is until it ends by itself.

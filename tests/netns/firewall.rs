@@ -6,36 +6,39 @@ use crate::world::{Host, World, ALICE, ALICE6, EXTERNAL, FIREWALL};
 use std::io::ErrorKind;
 use std::net::{SocketAddrV4, SocketAddrV6};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the firewall is reloaded or restarted.
-const TIMES: usize = 8;
+const TIMES: usize = 20;
 
 fn no_flow_is_lost_while(disturb: impl Fn(&World)) {
     let world = World::new();
     let _daemon = world.start();
     world.control_point(FROM_ALICE, IGD1).add(&ask("UDP", 17000, 7000)).unwrap();
     let stream = world.stream(SocketAddrV4::new(EXTERNAL, 17000), 7000);
+    let start = Instant::now();
     thread::sleep(Duration::from_millis(100));
     for _ in 0..TIMES {
         disturb(&world);
         thread::sleep(Duration::from_millis(100));
     }
     let (sent, lost) = stream.finish();
-    assert!(sent > 100, "only {sent} flows");
+    let rate = f64::from(sent) / start.elapsed().as_secs_f64();
+    // A busy machine makes fewer than are asked for.
+    assert!(rate > 300.0, "only {rate:.0} flows a second");
     assert_eq!(lost, [0; 0], "of {sent}");
-    println!("{sent} new flows, none lost");
+    println!("{sent} new flows, {rate:.0} a second, none lost");
     assert_eq!(world.status()["firewall"]["forward_hook"], "ok");
 }
 
 #[test]
-fn reloading_the_firewall_eight_times_under_new_flows_loses_none() {
+fn reloading_the_firewall_twenty_times_under_new_flows_loses_none() {
     // Conformance 254, 301.
     no_flow_is_lost_while(World::firewall_reload);
 }
 
 #[test]
-fn restarting_the_firewall_eight_times_under_new_flows_loses_none() {
+fn restarting_the_firewall_twenty_times_under_new_flows_loses_none() {
     // Conformance 254, 301.
     no_flow_is_lost_while(World::firewall_restart);
 }

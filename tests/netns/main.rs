@@ -16,6 +16,7 @@ mod world;
 
 mod control;
 mod discovery;
+mod endurance;
 mod events;
 mod faces;
 mod firewall;
