@@ -37,6 +37,7 @@ pub async fn watch(daemon: Daemon, socket: Io<Socket>) {
             if !news.any && !ours {
                 break;
             }
+            daemon.state().gateway.backend().rules_changed();
             if ours {
                 daemon.reconcile_table();
             } else {

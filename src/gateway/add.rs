@@ -71,7 +71,7 @@ impl<B: Backend> Gateway<B> {
             None => {
                 self.check_external()?;
                 self.check_room(request)?;
-                let taken = |gateway: &mut Self, port| gateway.listens(request.protocol, port, now);
+                let taken = |gateway: &mut Self, port| gateway.is_taken(request, port, now);
                 let port = match port {
                     Some(port) if self.is_crowded(request.protocol, port) => {
                         return Err(Refusal::QuotaExceeded);
@@ -206,13 +206,14 @@ impl<B: Backend> Gateway<B> {
         self.table.at_port(protocol, port).nth(REMOTES_MAX - 1).is_some()
     }
 
-    /// Whether the router itself listens on an external port.
-    pub(super) fn listens(&mut self, protocol: Protocol, port: u16, now: Instant) -> bool {
-        self.backend.listens(protocol, port, &self.wan.addresses, now)
+    /// Whether an external port is the router's own or its owner's.
+    pub(super) fn is_taken(&mut self, request: &Request<'_>, port: u16, now: Instant) -> bool {
+        let Request { protocol, internal, .. } = *request;
+        self.backend.is_taken(protocol, port, internal, &self.wan, now)
     }
 
-    /// A port that nobody has, of neither protocol unless the other's is the asker's own, and on
-    /// which the router does not listen.
+    /// A port that nobody has, of neither protocol unless the other's is the asker's own, and that is
+    /// not the router's own or its owner's.
     pub(super) fn choose_port(
         &mut self,
         request: &Request<'_>,
@@ -220,7 +221,7 @@ impl<B: Backend> Gateway<B> {
     ) -> Result<u16, Refusal> {
         for _ in 0..CHOICES_MAX {
             let port = self.choose_free(request)?;
-            if !self.listens(request.protocol, port, now) {
+            if !self.is_taken(request, port, now) {
                 return Ok(port);
             }
         }

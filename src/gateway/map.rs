@@ -181,7 +181,7 @@ impl<B: Backend> Gateway<B> {
         let (Port::Exactly(wanted) | Port::Preferably(wanted)) = ask.port;
         let can = self.permits(&ask, wanted).is_ok()
             && self.is_free(&ask, wanted)
-            && !self.listens(protocol, wanted, now);
+            && !self.is_taken(&ask, wanted, now);
         let port = match (can, ask.port) {
             (true, _) => wanted,
             (false, Port::Exactly(_)) => return Err(Refusal::Conflict),

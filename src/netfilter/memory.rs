@@ -2,11 +2,12 @@
 //! clock, refuses what the kernel would refuse, and fails on demand.
 
 use crate::gateway::mapping::Protocol;
+use crate::gateway::network::Wan;
 use crate::netfilter::{
     Backend, BackendError, Change, Element, Flow, Installed, Rule, Slot, WanRules,
 };
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::Instant;
 
 /// What [`Memory`] holds under one key.
@@ -204,7 +205,14 @@ impl Backend for Memory {
         Ok(self.flows.get(flow).copied())
     }
 
-    fn listens(&mut self, protocol: Protocol, port: u16, _: &[Ipv4Addr], _: Instant) -> bool {
+    fn is_taken(
+        &mut self,
+        protocol: Protocol,
+        port: u16,
+        _: SocketAddrV4,
+        _: &Wan,
+        _: Instant,
+    ) -> bool {
         self.listeners.contains(&(protocol, port))
     }
 

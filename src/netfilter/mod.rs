@@ -5,6 +5,7 @@
 
 pub mod conntrack;
 pub mod element;
+pub mod forwards;
 pub mod listeners;
 pub mod memory;
 pub mod nft;
@@ -13,6 +14,7 @@ pub mod userdata;
 
 use crate::gateway::guard::{Client, Filter};
 use crate::gateway::mapping::{Id, Origin, Protocol};
+use crate::gateway::network::Wan;
 use crate::gateway::pinhole::Hole;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
@@ -307,12 +309,14 @@ pub trait Backend {
     /// Where a flow of the kernel's connection table leaves from, if there is such a flow.
     fn leaves_from(&mut self, flow: &Flow) -> Result<Option<SocketAddrV4>, BackendError>;
 
-    /// Whether a program of the router itself listens on a port at one of these addresses.
-    fn listens(
+    /// Whether an external port is not for us to forward to `internal`: a program of the router
+    /// itself listens on it, or the router's owner forwards it elsewhere.
+    fn is_taken(
         &mut self,
         protocol: Protocol,
         port: u16,
-        addresses: &[Ipv4Addr],
+        internal: SocketAddrV4,
+        wan: &Wan,
         now: Instant,
     ) -> bool;
 

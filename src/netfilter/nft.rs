@@ -10,8 +10,10 @@ pub use crate::netfilter::ruleset::Signal;
 pub use hook::Hook;
 
 use crate::gateway::mapping::Protocol;
+use crate::gateway::network::Wan;
 use crate::netfilter::conntrack;
 use crate::netfilter::element::{self, Count};
+use crate::netfilter::forwards::Forwards;
 use crate::netfilter::listeners::Listeners;
 use crate::netfilter::ruleset::{self, WanSet, RULE_COUNT, SCHEMA, TABLE};
 use crate::netfilter::userdata::{read_stamp, Stamp};
@@ -38,6 +40,7 @@ pub struct Nft {
     created: u64,
     adopted: bool,
     listeners: Listeners,
+    forwards: Forwards,
 }
 
 impl Nft {
@@ -87,6 +90,7 @@ impl Nft {
             created,
             adopted: false,
             listeners: Listeners::default(),
+            forwards: Forwards::default(),
         })
     }
 
@@ -134,6 +138,11 @@ impl Nft {
     /// Bytes moved on the netlink socket.
     pub fn traffic(&self) -> Traffic {
         self.socket.traffic()
+    }
+
+    /// Somebody else has changed rules, of whatever table.
+    pub fn rules_changed(&mut self) {
+        self.forwards.forget();
     }
 
     /// Whether the main firewall lets through what carries our signal.
@@ -440,14 +449,17 @@ impl Backend for Nft {
         }
     }
 
-    fn listens(
+    fn is_taken(
         &mut self,
         protocol: Protocol,
         port: u16,
-        addresses: &[Ipv4Addr],
+        internal: SocketAddrV4,
+        wan: &Wan,
         now: Instant,
     ) -> bool {
-        self.listeners.has(protocol, port, addresses, now)
+        let wanted = (protocol, port, internal);
+        self.listeners.has(protocol, port, &wan.addresses, now)
+            || self.forwards.has(&mut self.socket, &mut self.writer, wan, wanted)
     }
 
     fn remove(&mut self) -> Result<(), BackendError> {

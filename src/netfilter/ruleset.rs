@@ -26,7 +26,7 @@ mod sets;
 mod step;
 mod wan;
 
-pub use rules::{count, is_counting, RULE_COUNT};
+pub use rules::{count, is_counting, BEFORE_US, RULE_COUNT};
 pub use sets::set_names;
 pub use wan::{device_key, wan_element, WanSet};
 

@@ -20,6 +20,7 @@ mod endurance;
 mod events;
 mod faces;
 mod firewall;
+mod forwards;
 mod interfaces;
 mod ipv6;
 mod lifecycle;

@@ -7,7 +7,7 @@ use crate::netlink::wire::{self, Writer};
 
 /// Chains in the order they are made; those with a hook name it and their priority.
 const CHAINS: [(&str, Option<(u32, i32)>); 9] = [
-    ("pre", Some((PREROUTING, DSTNAT + 5))),
+    ("pre", Some((PREROUTING, BEFORE_US))),
     ("w0", None),
     ("w0_f", None),
     ("p6", None),
@@ -27,6 +27,8 @@ const FORWARD: u32 = 2;
 const POSTROUTING: u32 = 4;
 /// The main firewall's own redirects come first.
 const DSTNAT: i32 = -100;
+/// Translations of a lower priority come before ours.
+pub const BEFORE_US: i32 = DSTNAT + 5;
 /// Its masquerading comes after us.
 const SRCNAT: i32 = 100;
 /// What it drops comes before us, and is not counted.
