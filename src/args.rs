@@ -1,6 +1,7 @@
 //! The command line.
 
 use argh::FromArgs;
+use std::net::IpAddr;
 
 /// A UPnP Internet Gateway Device for Linux netfilter.
 #[derive(FromArgs)]
@@ -95,6 +96,10 @@ pub struct Delete {
     /// close every mapping
     #[argh(switch)]
     pub all: bool,
+
+    /// close what the host of this address has asked for
+    #[argh(option)]
+    pub host: Option<IpAddr>,
 
     /// state directory of the daemon (default /var/run/postern)
     #[argh(option, default = "DEFAULT_STATE.into()")]

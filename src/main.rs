@@ -40,10 +40,14 @@ fn main() -> ExitCode {
             }
         }
         Some(Command::Delete(delete)) => {
-            let question = match (delete.id, delete.all) {
-                (Some(id), false) => format!("delete {id}"),
-                (None, true) => "delete all".to_owned(),
-                _ => return fail(USAGE, "delete wants the id that list shows, or --all"),
+            let question = match (delete.id, delete.host, delete.all) {
+                (Some(id), None, false) => format!("delete {id}"),
+                (None, Some(host), false) => format!("delete host {host}"),
+                (None, None, true) => "delete all".to_owned(),
+                _ => {
+                    let wanted = "delete wants one of the id that list shows, --host and --all";
+                    return fail(USAGE, wanted);
+                }
             };
             answer(ctl::ask(Path::new(&delete.state), &question), &delete.state)
         }

@@ -118,10 +118,20 @@ impl Client {
                 self.say(&format!("ok\n{text}\n")).await
             }
             (Some("list"), form) => self.list(form == Some("json")).await,
-            (Some("delete"), Some("all")) => match self.daemon.flush() {
-                Ok(count) => self.say(&format!("ok\n{count} mappings closed\n")).await,
-                Err(refusal) => self.say(&format!("error: {refusal}\n")).await,
-            },
+            (Some("delete"), Some(which @ ("all" | "host"))) => {
+                let host = words.next().map(str::parse);
+                let closed = match (which, host) {
+                    ("all", _) => self.daemon.flush().map_err(|refusal| refusal.to_string()),
+                    (_, Some(Ok(host))) => {
+                        self.daemon.flush_host(host).map_err(|refusal| refusal.to_string())
+                    }
+                    _ => Err("not an address".to_owned()),
+                };
+                match closed {
+                    Ok(count) => self.say(&format!("ok\n{count} mappings closed\n")).await,
+                    Err(why) => self.say(&format!("error: {why}\n")).await,
+                }
+            }
             (Some("delete"), Some(id)) => {
                 let deleted = id.parse().map_err(|_| "not an id".to_owned()).and_then(|id| {
                     self.daemon.delete(Id(id)).map_err(|refusal| refusal.to_string())

@@ -46,6 +46,17 @@ impl Daemon {
         deleted
     }
 
+    /// Closes what a host has asked for; how many there were.
+    ///
+    /// # Errors
+    /// `Backend`; what went before the kernel refused is gone.
+    pub(super) fn flush_host(&self, host: IpAddr) -> Result<usize, Refusal> {
+        let mut state = self.state();
+        let deleted = state.gateway.flush_host(host, Instant::now());
+        self.mutated(&mut state);
+        deleted
+    }
+
     /// Opens a port; its id.
     ///
     /// # Errors

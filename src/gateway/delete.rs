@@ -85,7 +85,25 @@ impl<B: Backend> Gateway<B> {
     pub fn flush(&mut self, now: Instant) -> Result<usize, Refusal> {
         self.handle_timeout(now);
         let mappings = self.table.iter().map(|m| m.id);
-        let ids: Vec<Id> = mappings.chain(self.pinholes.iter().map(|p| p.id)).collect();
+        let ids = mappings.chain(self.pinholes.iter().map(|p| p.id)).collect();
+        self.drop_many(ids, now)
+    }
+
+    /// Deletes what a host has asked for that is no longer there (RFC 6887 §15); what the owner made
+    /// for it stays. Returns how many there were.
+    ///
+    /// # Errors
+    /// `Backend`; what went before the kernel refused is gone.
+    pub fn flush_host(&mut self, host: IpAddr, now: Instant) -> Result<usize, Refusal> {
+        self.handle_timeout(now);
+        let its = |internal: IpAddr, origin| internal == host && origin != Origin::Manual;
+        let mappings = self.table.iter().filter(|m| its((*m.internal.ip()).into(), m.origin));
+        let pinholes = self.pinholes.iter().filter(|p| its(p.hole.internal.into(), p.origin));
+        let ids = mappings.map(|m| m.id).chain(pinholes.map(|p| p.id)).collect();
+        self.drop_many(ids, now)
+    }
+
+    fn drop_many(&mut self, ids: Vec<Id>, now: Instant) -> Result<usize, Refusal> {
         for some in ids.chunks(RESYNC_BATCH) {
             self.drop_ids(some.to_vec(), Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
         }

@@ -2,8 +2,8 @@
 
 use crate::clients::{ask, IGD1, IGD2};
 use crate::pcp_client::{filter, map, Pcp};
-use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_OTHER_PEER, FROM_PEER};
-use crate::world::{Host, World, ALICE, ALICE6, EXTERNAL, PEER};
+use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_BOB, FROM_OTHER_PEER, FROM_PEER};
+use crate::world::{succeed, Host, World, ALICE, ALICE6, EXTERNAL, PEER};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
@@ -146,6 +146,27 @@ fn a_lease_that_ends_a_rule_that_comes_and_a_port_that_leads_elsewhere_end_it_to
     world.configure(&(world.config("") + rules));
     daemon.signal(rustix::process::Signal::HUP);
     through.ends();
+}
+
+#[test]
+fn what_a_host_that_has_left_asked_for_ends_with_all_that_came_in_234() {
+    let world = World::new();
+    let _daemon = world.start();
+    let _server = echo(&world, (ALICE, 7000));
+    world.control_point(FROM_ALICE, IGD1).add(&ask("TCP", 17000, 7000)).unwrap();
+    map(FROM_ALICE, 7001, 17001).open(&world);
+    Pcp { protocol: 6, ..map(FROM_ALICE6, 7000, 0) }.open(&world);
+    map(FROM_BOB, 7002, 17002).open(&world);
+    let mut through = Connection::open(&world, Host::Internet, TO);
+    let left = |host: &str| succeed("delete", world.cli(&["delete", "--host", host]));
+    assert_eq!(left(&ALICE.to_string()), "2 mappings closed\n");
+    through.ends();
+    assert_eq!(left(&ALICE6.to_string()), "1 mappings closed\n");
+    let rows = world.rows();
+    assert!(rows.len() == 1 && rows[0].contains(":17002 "), "{rows:?}");
+    assert!(!world.cli(&["delete", "--host", "bob"]).status.success());
+    assert!(!world.cli(&["delete", "--host", "192.168.1.20", "--all"]).status.success());
+    assert_eq!(world.rows(), rows);
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn the_objects_name_their_methods_and_arguments() {
         "delete": {"id": 5},
         "add": {"protocol": 3, "external_port": 5, "internal_address": 3, "internal_port": 5,
                 "remote": 3, "lease": 5, "description": 3},
-        "flush": {},
+        "flush": {"host": 3},
     });
     let luci = json!({"get_status": {}, "delete_rule": {"token": 3}});
     assert_eq!(ubusd.objects(), [("postern".into(), postern), ("luci.upnp".into(), luci)]);
@@ -257,6 +257,11 @@ fn flush_closes_everything_and_listeners_are_told_to_read_anew_when_that_is_much
         assert_eq!(answer, (Value::Null, INVALID_ARGUMENT));
     }
 
+    for wrong in [json!({"host": ""}), json!({"host": 5})] {
+        assert_eq!(ubusd.call("postern", "flush", wrong).1, INVALID_ARGUMENT);
+    }
+    let host = json!({"host": ALICE.to_string()});
+    assert_eq!(call(&ubusd, "flush", host), json!({"deleted": 0}), "the owner's stay");
     assert_eq!(call(&ubusd, "flush", json!({})), json!({"deleted": 200}));
     assert_eq!(world.rows(), [""; 0]);
     assert_eq!(ubusd.events(201)[200..], [json!({"action": "resync"})]);

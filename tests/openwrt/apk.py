@@ -166,7 +166,8 @@ with tempfile.TemporaryDirectory() as work:
         "provides": [{"name": "miniupnpd", "version": "0.1.0-r1"}]}
     lists = {name: files.pop(name)[1].decode() for name in list(files) if name.startswith("lib/apk/packages/")}
     assert {name: mode for name, (mode, _) in files.items()} == {
-        "etc/capabilities/postern.json": "0o644", "etc/config/upnpd": "0o600", "etc/init.d/postern": "0o755",
+        "etc/capabilities/postern.json": "0o644", "etc/config/upnpd": "0o600",
+        "etc/hotplug.d/dhcp/50-postern": "0o644", "etc/init.d/postern": "0o755",
         "etc/uci-defaults/90-postern": "0o755", "usr/sbin/postern": "0o755", "usr/share/postern/firewall.sh": "0o755",
         "usr/share/postern/forward-label.nft": "0o644", "usr/share/postern/forward-mark.nft": "0o644"}
     assert files["usr/sbin/postern"][1] == PROGRAM

@@ -36,7 +36,8 @@ with tempfile.TemporaryDirectory() as work:
     data, control = members(outer["./data.tar.gz"][1]), members(outer["./control.tar.gz"][1])
     assert {name: oct(mode) for name, (mode, _) in data.items()} == {
         "./etc/capabilities/postern.json": "0o644", "./etc/config/upnpd": "0o600",
-        "./etc/init.d/postern": "0o755", "./etc/uci-defaults/90-postern": "0o755",
+        "./etc/hotplug.d/dhcp/50-postern": "0o644", "./etc/init.d/postern": "0o755",
+        "./etc/uci-defaults/90-postern": "0o755",
         "./usr/sbin/postern": "0o755", "./usr/share/postern/firewall.sh": "0o755",
         "./usr/share/postern/forward-label.nft": "0o644", "./usr/share/postern/forward-mark.nft": "0o644"}
     assert data["./usr/sbin/postern"][1] == b"program" * 1000

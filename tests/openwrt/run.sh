@@ -205,6 +205,18 @@ run start; "$POSTERN" check "$ROOT/var/etc/postern.conf" >"$ROOT/said" && fail '
 router 'a jail' <<<$'config upnpd config\n option jail 1'
 run start && called 'procd_set_param capabilities /etc/capabilities/postern.json'
 
+# A host leaves: only then, and only what is its own. As hotplug-call does it, in a shell of its own.
+name='hotplug'
+hotplug() {
+  ACTION=$1 IPADDR=$2 busybox ash -c 'postern() { echo "$@" >&3; }; . "$1"' - "$PWD/$FILES/postern.hotplug" 3>"$ROOT/asked" ||
+    fail 'it ends with an error'
+  [ "$(cat "$ROOT/asked")" = "$3" ] || fail "it asks for: $(cat "$ROOT/asked")"
+}
+hotplug remove 192.168.1.10 'delete --host 192.168.1.10'
+hotplug remove '' ''
+hotplug add 192.168.1.10 ''
+hotplug update 192.168.1.10 ''
+
 # Taking over from miniupnpd: what another package owns is stopped and left, what nobody owns gives
 # way, and the old name of the service leads to the new one.
 name='uci-defaults'

@@ -33,7 +33,7 @@ const POSTERN: &[Method] = &[
             ("description", Kind::Text),
         ],
     ),
-    ("flush", &[]),
+    ("flush", &[("host", Kind::Text)]),
 ];
 
 const LUCI: &[Method] = &[("get_status", &[]), ("delete_rule", &[("token", Kind::Text)])];
@@ -63,7 +63,7 @@ pub(super) fn answer(daemon: &Daemon, at: Option<usize>, call: &Message<'_>, id:
         (Some(0), "list") => list(daemon, arguments, &mut out),
         (Some(0), "delete") => delete(daemon, arguments, &mut out),
         (Some(0), "add") => add(daemon, arguments, &mut out),
-        (Some(0), "flush") => flush(daemon, &mut out),
+        (Some(0), "flush") => flush(daemon, arguments, &mut out),
         (Some(1), "get_status") => rules(daemon, &mut out),
         (Some(1), "delete_rule") => delete_rule(daemon, arguments, &mut out),
         (Some(_), _) => Err(Status::MethodNotFound),
@@ -136,8 +136,15 @@ fn add(daemon: &Daemon, arguments: Fields<'_>, out: &mut Writer) -> Result<(), S
     Ok(())
 }
 
-fn flush(daemon: &Daemon, out: &mut Writer) -> Result<(), Status> {
-    let deleted = daemon.flush().map_err(|refusal| refuse(refusal, out))?;
+fn flush(daemon: &Daemon, arguments: Fields<'_>, out: &mut Writer) -> Result<(), Status> {
+    let deleted = match arguments.get("host") {
+        None => daemon.flush(),
+        Some(Value::Text(host)) => {
+            daemon.flush_host(host.parse().map_err(|_| Status::InvalidArgument)?)
+        }
+        Some(_) => return Err(Status::InvalidArgument),
+    };
+    let deleted = deleted.map_err(|refusal| refuse(refusal, out))?;
     out.number("deleted", deleted as u64);
     Ok(())
 }

@@ -87,6 +87,20 @@ fn the_owner_deletes_by_name_or_everything() {
 }
 
 #[test]
+fn what_a_host_has_asked_for_goes_with_it_and_nothing_else_234() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    lab.open(&Request { origin: Origin::Manual, ..ask(ALICE, 3001) });
+    lab.open(&ask(BOB, 3002));
+    lab.events();
+    assert_eq!(lab.gateway.flush_host(GUEST.into(), lab.now), Ok(0));
+    assert_eq!(lab.gateway.flush_host(ALICE.into(), lab.now), Ok(1));
+    assert_eq!(lab.ports(), [3001, 3002]);
+    let reason = Reason::Deleted;
+    assert!(matches!(&lab.events()[..], [Event::Removed { reason: r, .. }] if *r == reason));
+}
+
+#[test]
 fn a_deletion_that_the_kernel_refuses_has_not_happened() {
     let mut lab = Lab::new();
     lab.open(&ask(ALICE, 3000));

@@ -194,6 +194,8 @@ fn it_ends_on_time_by_deletion_and_not_by_others_161_162() {
     let third = lab.open(hole(3000));
     assert_eq!(lab.gateway.delete_id(third.id, lab.now), Ok(()));
     lab.open(hole(3001));
+    assert_eq!(lab.gateway.flush_host(HOST.into(), lab.now), Ok(1));
+    lab.open(hole(3001));
     assert_eq!(lab.gateway.flush(lab.now), Ok(1));
     assert_eq!(lab.in_kernel(), 0);
 }
