@@ -10,9 +10,10 @@ use std::mem::take;
 pub const HEADER_LEN: usize = 16;
 /// Bytes of an attribute header.
 const ATTRIBUTE_LEN: usize = 4;
+/// Room for what is mostly written: growing bit by bit costs more than the writing.
+const USUAL_LEN: usize = 1024;
 /// Everything starts at a multiple of this.
 const ALIGN: usize = 4;
-/// Attribute flag: the value is attributes again.
 /// In an attribute's kind: it holds attributes.
 pub const NESTED: u16 = 0x8000;
 /// The bits of an attribute's type that are its kind.
@@ -58,6 +59,9 @@ impl Writer {
 
     /// Starts a message and returns its sequence number.
     pub fn message(&mut self, kind: u16, flags: u16) -> u32 {
+        if self.bytes.is_empty() {
+            self.bytes.reserve(USUAL_LEN);
+        }
         self.close();
         self.start = self.bytes.len();
         let sequence = self.next;

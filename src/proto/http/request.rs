@@ -148,7 +148,8 @@ fn split_target(target: &str) -> (Option<&str>, &str) {
         }
         None => (None, target),
     };
-    match rest.split(['?', '#']).next() {
+    let end = rest.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    match rest.get(..end.unwrap_or(rest.len())) {
         None | Some("") => (host, "/"),
         Some(path) => (host, path),
     }
