@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
-.PHONY: help build release demo test check lint bench clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz
+.PHONY: help build release demo test check lint bench bench-smoke clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,11 +33,12 @@ lint: ## formatting and lints
 	lints=(-D warnings); [ "$${version:-0}" -ge 95 ] || lints=(-A warnings); \
 	set -x; $(CARGO) clippy --locked --all-targets -- "$${lints[@]}"
 
-test: setup ## everything: check, integration, namespaces, router builds, an emulated router (as root)
+test: setup ## everything: check, integration, namespaces, a short benchmark, router builds, an emulated router (as root)
 	@$(MAKE) --no-print-directory lint
 	$(CARGO) test --locked
 	$(CARGO) run --locked --quiet -- check uci/upnpd
 	tests/demo/run.sh
+	$(MAKE) --no-print-directory bench-smoke
 	tests/openwrt/run.sh
 	tests/openwrt/package.py
 	tests/openwrt/apk.py
@@ -80,6 +81,10 @@ fuzz: ## fuzz the decoders with libFuzzer, 300 s each (SECONDS_EACH=…, TARGETS
 clean: ## remove everything built
 	$(CARGO) clean
 
-bench: ## count what an AddPortMapping costs among few and among many mappings (as root)
+bench: ## packets, requests, memory, start and size against miniupnpd's, into bench/results (as root)
 	@tests/setup.sh bench
-	$(CARGO) bench --locked --bench flat
+	$(CARGO) bench --locked --bench versus
+
+bench-smoke: ## the same in less than a minute: shows that it works, and measures little (as root)
+	@tests/setup.sh bench
+	BENCH_SHORT=1 $(CARGO) bench --locked --bench versus
