@@ -9,6 +9,7 @@ use super::Daemon;
 use crate::gateway::mapping::Id;
 use crate::sys::Interest;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::IpAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -118,20 +119,11 @@ impl Client {
                 self.say(&format!("ok\n{text}\n")).await
             }
             (Some("list"), form) => self.list(form == Some("json")).await,
-            (Some("delete"), Some(which @ ("all" | "host"))) => {
-                let host = words.next().map(str::parse);
-                let closed = match (which, host) {
-                    ("all", _) => self.daemon.flush().map_err(|refusal| refusal.to_string()),
-                    (_, Some(Ok(host))) => {
-                        self.daemon.flush_host(host).map_err(|refusal| refusal.to_string())
-                    }
-                    _ => Err("not an address".to_owned()),
-                };
-                match closed {
-                    Ok(count) => self.say(&format!("ok\n{count} mappings closed\n")).await,
-                    Err(why) => self.say(&format!("error: {why}\n")).await,
-                }
-            }
+            (Some("delete"), Some("all")) => self.flush(None).await,
+            (Some("delete"), Some("host")) => match words.next().map(str::parse) {
+                Some(Ok(host)) => self.flush(Some(host)).await,
+                _ => self.say("error: not an address\n").await,
+            },
             (Some("delete"), Some(id)) => {
                 let deleted = id.parse().map_err(|_| "not an id".to_owned()).and_then(|id| {
                     self.daemon.delete(Id(id)).map_err(|refusal| refusal.to_string())
@@ -142,6 +134,13 @@ impl Client {
                 }
             }
             _ => self.say("error: unknown question\n").await,
+        }
+    }
+
+    async fn flush(&self, host: Option<IpAddr>) -> io::Result<()> {
+        match self.daemon.flush(host) {
+            Ok(count) => self.say(&format!("ok\n{count} mappings closed\n")).await,
+            Err(refusal) => self.say(&format!("error: {refusal}\n")).await,
         }
     }
 

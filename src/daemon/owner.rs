@@ -35,24 +35,17 @@ impl Daemon {
         deleted
     }
 
-    /// Closes everything; how many there were.
+    /// Closes everything, or what one host has asked for; how many there were.
     ///
     /// # Errors
     /// `Backend`; what went before the kernel refused is gone.
-    pub(super) fn flush(&self) -> Result<usize, Refusal> {
+    pub(super) fn flush(&self, host: Option<IpAddr>) -> Result<usize, Refusal> {
         let mut state = self.state();
-        let deleted = state.gateway.flush(Instant::now());
-        self.mutated(&mut state);
-        deleted
-    }
-
-    /// Closes what a host has asked for; how many there were.
-    ///
-    /// # Errors
-    /// `Backend`; what went before the kernel refused is gone.
-    pub(super) fn flush_host(&self, host: IpAddr) -> Result<usize, Refusal> {
-        let mut state = self.state();
-        let deleted = state.gateway.flush_host(host, Instant::now());
+        let now = Instant::now();
+        let deleted = match host {
+            Some(host) => state.gateway.flush_host(host, now),
+            None => state.gateway.flush(now),
+        };
         self.mutated(&mut state);
         deleted
     }

@@ -85,8 +85,9 @@ impl<B: Backend> Gateway<B> {
     pub fn flush(&mut self, now: Instant) -> Result<usize, Refusal> {
         self.handle_timeout(now);
         let mappings = self.table.iter().map(|m| m.id);
-        let ids = mappings.chain(self.pinholes.iter().map(|p| p.id)).collect();
-        self.drop_many(ids, now)
+        let ids: Vec<Id> = mappings.chain(self.pinholes.iter().map(|p| p.id)).collect();
+        self.drop_many(&ids, now).map_err(|_| Refusal::Backend)?;
+        Ok(ids.len())
     }
 
     /// Deletes what a host has asked for that is no longer there (RFC 6887 §15); what the owner made
@@ -99,15 +100,23 @@ impl<B: Backend> Gateway<B> {
         let its = |internal: IpAddr, origin| internal == host && origin != Origin::Manual;
         let mappings = self.table.iter().filter(|m| its((*m.internal.ip()).into(), m.origin));
         let pinholes = self.pinholes.iter().filter(|p| its(p.hole.internal.into(), p.origin));
-        let ids = mappings.map(|m| m.id).chain(pinholes.map(|p| p.id)).collect();
-        self.drop_many(ids, now)
+        let ids: Vec<Id> = mappings.map(|m| m.id).chain(pinholes.map(|p| p.id)).collect();
+        self.drop_many(&ids, now).map_err(|_| Refusal::Backend)?;
+        Ok(ids.len())
     }
 
-    fn drop_many(&mut self, ids: Vec<Id>, now: Instant) -> Result<usize, Refusal> {
-        for some in ids.chunks(RESYNC_BATCH) {
-            self.drop_ids(some.to_vec(), Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
-        }
-        Ok(ids.len())
+    /// Deletes mappings and pinholes that are there, in batches of [`RESYNC_BATCH`].
+    pub(super) fn drop_many(&mut self, ids: &[Id], now: Instant) -> Result<(), BackendError> {
+        let mut batches = ids.chunks(RESYNC_BATCH);
+        batches.try_for_each(|some| self.drop_ids(some.to_vec(), Reason::Deleted, now))
+    }
+
+    /// Deletes one that is there and ends no flow under way, as a host does by PCP (RFC 6887 §15).
+    pub(super) fn drop_sparing(&mut self, id: Id, now: Instant) -> Result<(), BackendError> {
+        let closed = self.closed.clone();
+        self.drop_ids(vec![id], Reason::Deleted, now)?;
+        self.closed = closed;
+        Ok(())
     }
 
     /// Ends mappings and pinholes that are there, in the kernel first, in one batch.

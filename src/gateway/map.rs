@@ -9,7 +9,7 @@ use crate::gateway::elements::Plan;
 use crate::gateway::guard::{self, Guard, FILTERS_MAX, FILTERS_PER_MAPPING};
 use crate::gateway::mapping::{Id, Mapping, Origin, Port, Protocol, Refusal, Request};
 use crate::gateway::network::is_target;
-use crate::gateway::{Event, Gateway, Reason, LEASE_MIN, RESYNC_BATCH};
+use crate::gateway::{Event, Gateway, Reason, LEASE_MIN};
 use crate::netfilter::{Backend, Flow};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -255,15 +255,15 @@ impl<B: Backend> Gateway<B> {
         if found.origin == Origin::Manual || !opens(&found.guard, nonce) {
             return Err(Refusal::NotOwner);
         }
-        let ids = vec![found.id];
-        let closed = nonce.is_some().then(|| self.closed.clone());
-        self.drop_ids(ids, Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
-        self.closed = closed.unwrap_or_else(|| self.take_closed());
-        Ok(())
+        let id = found.id;
+        let dropped = match nonce {
+            Some(_) => self.drop_sparing(id, now),
+            None => self.drop_ids(vec![id], Reason::Deleted, now),
+        };
+        dropped.map_err(|_| Refusal::Backend)
     }
 
-    /// Ends every mapping of a host and protocol that NAT-PMP may end (RFC 6886 §3.4), in batches
-    /// of [`RESYNC_BATCH`].
+    /// Ends every mapping of a host and protocol that NAT-PMP may end (RFC 6886 §3.4).
     ///
     /// # Errors
     /// `NotOwner`: some are the owner's or guarded by a nonce, and are left; `Backend`.
@@ -279,9 +279,7 @@ impl<B: Backend> Gateway<B> {
             self.table.of_host(protocol, host).partition(may);
         let left = !left.is_empty();
         let ids: Vec<Id> = ids.into_iter().map(|m| m.id).collect();
-        for some in ids.chunks(RESYNC_BATCH) {
-            self.drop_ids(some.to_vec(), Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
-        }
+        self.drop_many(&ids, now).map_err(|_| Refusal::Backend)?;
         if left {
             return Err(Refusal::NotOwner);
         }

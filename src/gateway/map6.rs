@@ -5,7 +5,7 @@ use crate::gateway::guard::{self, Guard, FILTERS_MAX};
 use crate::gateway::map::{checked, opens, renew_guard};
 use crate::gateway::mapping::{Origin, Protocol, Refusal};
 use crate::gateway::pinhole::{Hole, Pinhole};
-use crate::gateway::{Gateway, Reason, LEASE_MIN};
+use crate::gateway::{Gateway, LEASE_MIN};
 use crate::netfilter::Backend;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
@@ -117,10 +117,7 @@ impl<B: Backend> Gateway<B> {
         if !opens(&found.guard, Some(nonce)) {
             return Err(Refusal::NotOwner);
         }
-        let ids = vec![found.id];
-        let closed = self.closed.clone();
-        self.drop_ids(ids, Reason::Deleted, now).map_err(|_| Refusal::Backend)?;
-        self.closed = closed;
-        Ok(())
+        let id = found.id;
+        self.drop_sparing(id, now).map_err(|_| Refusal::Backend)
     }
 }

@@ -6,7 +6,7 @@ use crate::gateway::guard::{Client, Filter, Guard};
 use crate::gateway::mapping::{clean_description, External, Id, Mapping};
 use crate::gateway::pinhole::{Hole, Pinhole};
 use crate::gateway::table::ADOPTED_ID_MAX;
-use crate::gateway::{holes, Gateway, Reason};
+use crate::gateway::{holes, Gateway};
 use crate::netfilter::{Backend, BackendError, Installed, Note, Rule};
 use std::net::SocketAddrV4;
 use std::time::Instant;
@@ -92,9 +92,7 @@ impl<B: Backend> Gateway<B> {
         let mappings = self.table.iter().filter(|m| gone(&m.id, m.expires)).map(|m| m.id);
         let pinholes = self.pinholes.iter().filter(|p| gone(&p.id, Some(p.expires))).map(|p| p.id);
         let ids: Vec<Id> = mappings.chain(pinholes).collect();
-        for some in ids.chunks(RESYNC_BATCH) {
-            self.drop_ids(some.to_vec(), Reason::Deleted, now)?;
-        }
+        self.drop_many(&ids, now)?;
         self.repair(now)
     }
 

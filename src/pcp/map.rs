@@ -1,6 +1,6 @@
 //! PCP's MAP (RFC 6887 §11, §13, §15): IPv4 mappings, and by IPv6 pinholes.
 
-use super::{codes, external, seconds_until, Packet, Refused, Settings};
+use super::{client, codes, external, is_others, seconds_until, Packet, Refused, Settings};
 use crate::gateway::guard::{Client, Guard};
 use crate::gateway::mapping::{self, Origin, Port, Protocol, Refusal};
 use crate::gateway::pinhole::Hole;
@@ -55,13 +55,8 @@ struct Ask<'a> {
 
 impl Ask<'_> {
     fn guard(&self) -> Guard {
-        // What a host is told that asked for another would be lost on the other.
-        let port = match self.options.third_party {
-            Some(_) => 0,
-            None => self.packet.source.port(),
-        };
         Guard {
-            client: Client { nonce: self.asked.nonce, port, peer_port: 0 },
+            client: client(self.packet, self.asked, self.options, 0),
             filters: self.options.filters.clone(),
         }
     }
@@ -86,7 +81,7 @@ impl Ask<'_> {
             return Ok((asked.external, asked.external_port, 0));
         }
         let old = gateway.endpoint(protocol, internal, None);
-        if old.and_then(|old| old.guard.as_ref()).is_some_and(|g| g.client.nonce != asked.nonce) {
+        if old.is_some_and(|old| is_others(&old.guard, asked)) {
             return Err(refused(gateway, Refusal::NotOwner));
         }
         let address = external(gateway).ok_or(Code::NetworkFailure)?;
@@ -139,7 +134,7 @@ impl Ask<'_> {
             return Ok((asked.external, asked.external_port, 0));
         }
         let old = gateway.find_pinhole(&hole);
-        if old.and_then(|old| old.guard.as_ref()).is_some_and(|g| g.client.nonce != asked.nonce) {
+        if old.is_some_and(|old| is_others(&old.guard, asked)) {
             return Err(refused(gateway, Refusal::NotOwner));
         }
         let same = is_of(asked.external, internal.into()) && asked.external_port == internal_port;

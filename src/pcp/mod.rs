@@ -10,10 +10,11 @@ mod peer;
 
 pub use map::update;
 
+use crate::gateway::guard::{Client, Guard};
 use crate::gateway::{ExternalState, Gateway};
 use crate::netfilter::Backend;
 use crate::proto;
-use crate::proto::pcp::{Body, Code, Fault};
+use crate::proto::pcp::{Body, Code, Fault, Mapping, Options};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -106,6 +107,18 @@ impl Settings {
         let most = self.max_lifetime.max(self.min_lifetime);
         Duration::from_secs(lifetime.clamp(self.min_lifetime, most).into())
     }
+}
+
+/// Who asks, as it is kept with the mapping.
+fn client(packet: &Packet<'_>, asked: &Mapping, options: &Options<'_>, peer_port: u16) -> Client {
+    // What a host is told that asked for another would be lost on the other.
+    let port = if options.third_party.is_some() { 0 } else { packet.source.port() };
+    Client { nonce: asked.nonce, port, peer_port }
+}
+
+/// Whether another nonce than the asker's guards what is there.
+fn is_others(guard: &Option<Box<Guard>>, asked: &Mapping) -> bool {
+    guard.as_ref().is_some_and(|guard| guard.client.nonce != asked.nonce)
 }
 
 /// Whole seconds until `end`, rounded up.

@@ -4,7 +4,7 @@
 //! By PEER nothing is shortened or ended (§12.1): a lifetime of 0 asks what there is.
 
 use super::map::{is_of, refused};
-use super::{external, seconds_until, Packet, Refused, Settings};
+use super::{client, external, is_others, seconds_until, Packet, Refused, Settings};
 use crate::gateway::guard::{Client, Guard};
 use crate::gateway::mapping::{Origin, Port, Protocol, Refusal};
 use crate::gateway::pinhole::Hole;
@@ -32,8 +32,7 @@ pub(super) fn answer<B: Backend>(
         return Err(Code::MalformedRequest.into());
     }
     let host = options.third_party.unwrap_or(packet.source.ip());
-    let port = if options.third_party.is_some() { 0 } else { packet.source.port() };
-    let client = Client { nonce: asked.nonce, port, peer_port: peer.port };
+    let client = client(packet, asked, options, peer.port);
     let ask = Ask { packet, lifetime, asked, protocol, client };
     let (external, external_port, lifetime) = match (host, packet.source.ip(), peer.address) {
         (IpAddr::V4(host), IpAddr::V4(client), IpAddr::V4(remote)) => {
@@ -58,11 +57,6 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Whether another nonce guards what is there.
-    fn is_others(&self, guard: &Option<Box<Guard>>) -> bool {
-        guard.as_ref().is_some_and(|guard| guard.client.nonce != self.client.nonce)
-    }
-
     fn v4<B: Backend>(
         &self,
         gateway: &mut Gateway<B>,
@@ -82,7 +76,7 @@ impl Ask<'_> {
             let Some(old) = old.or_else(|| gateway.endpoint(protocol, internal, None)) else {
                 return Ok((asked.external, asked.external_port, 0));
             };
-            if old.external.remote.is_some() && self.is_others(&old.guard) {
+            if old.external.remote.is_some() && is_others(&old.guard, asked) {
                 return Err(refused(Refusal::NotOwner, end, now));
             }
             let left = old.expires.map_or(u32::MAX, |end| seconds_until(end, now));
@@ -134,7 +128,7 @@ impl Ask<'_> {
             let Some(old) = old else {
                 return Ok((asked.external, asked.external_port, 0));
             };
-            if self.is_others(&old.guard) {
+            if is_others(&old.guard, asked) {
                 return Err(refused(Refusal::NotOwner, end, now));
             }
             return Ok((internal.into(), hole.internal_port, seconds_until(old.expires, now)));

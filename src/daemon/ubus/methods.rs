@@ -137,14 +137,12 @@ fn add(daemon: &Daemon, arguments: Fields<'_>, out: &mut Writer) -> Result<(), S
 }
 
 fn flush(daemon: &Daemon, arguments: Fields<'_>, out: &mut Writer) -> Result<(), Status> {
-    let deleted = match arguments.get("host") {
-        None => daemon.flush(),
-        Some(Value::Text(host)) => {
-            daemon.flush_host(host.parse().map_err(|_| Status::InvalidArgument)?)
-        }
+    let host = match arguments.get("host") {
+        None => None,
+        Some(Value::Text(host)) => Some(host.parse().map_err(|_| Status::InvalidArgument)?),
         Some(_) => return Err(Status::InvalidArgument),
     };
-    let deleted = deleted.map_err(|refusal| refuse(refusal, out))?;
+    let deleted = daemon.flush(host).map_err(|refusal| refuse(refusal, out))?;
     out.number("deleted", deleted as u64);
     Ok(())
 }

@@ -95,6 +95,7 @@ const JUMP: i32 = -3;
 const GOTO: i32 = -4;
 
 /// What a register holds.
+#[derive(Clone, Copy)]
 enum Register<'a> {
     Field(Field),
     Value(&'a [u8]),
@@ -110,19 +111,17 @@ pub fn read(message: &Message<'_>) -> Option<Seen> {
         let data = expression.nest(a::EXPRESSION_DATA);
         let number = |kind: u16| data.find(kind).and_then(be32);
         let value = |kind: u16| data.nest(kind).find(a::DATA_VALUE).unwrap_or_default();
-        let field = |register: Option<u32>| {
-            let held = registers.iter().rev().find(|(of, _)| Some(*of) == register);
-            match held {
-                Some((_, Register::Field(field))) => *field,
-                _ => Field::Other,
-            }
+        let held = |register: Option<u32>| {
+            let loaded = registers.iter().rev().find(|(of, _)| Some(*of) == register);
+            loaded.map(|(_, held)| *held)
         };
-        let constant = |register: Option<u32>| {
-            let held = registers.iter().rev().find(|(of, _)| Some(*of) == register);
-            match held {
-                Some((_, Register::Value(value))) => Some(*value),
-                _ => None,
-            }
+        let field = |register| match held(register) {
+            Some(Register::Field(field)) => field,
+            _ => Field::Other,
+        };
+        let constant = |register| match held(register) {
+            Some(Register::Value(value)) => Some(value),
+            _ => None,
         };
         match expression.find(a::EXPRESSION_NAME).and_then(text)? {
             "counter" | "log" => {}
