@@ -321,6 +321,42 @@ fn a_mapping_is_added_listed_refreshed_and_deleted() {
 }
 
 #[test]
+fn what_goes_and_has_surely_let_nothing_in_is_told() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let now = Instant::now();
+        let [gate, forward, reverse] = mapping(3074, None);
+        let slot = forward.slot();
+        let mut removed_after = |changes: &[Change], count: &str| {
+            nft.apply(changes, now).unwrap();
+            if !count.is_empty() {
+                self::nft("delete element inet postern w0_any { udp . 3074 }");
+                self::nft(&format!(
+                    "add element inet postern w0_any {{ udp . 3074 counter {count} : \
+                     192.168.1.10 . 3074 }}"
+                ));
+            }
+            nft.apply(&[Change::Remove(slot)], now).unwrap()
+        };
+        let element = until(forward, Some(now + HOUR));
+        let add = Change::Add(element.clone());
+        assert_eq!(removed_after(std::slice::from_ref(&add), ""), [slot]);
+        assert_eq!(removed_after(std::slice::from_ref(&add), "packets 1 bytes 60"), []);
+        assert_eq!(removed_after(&[Change::Restore(element.clone())], ""), []);
+        nft.apply(&[add], now).unwrap();
+        let refresh = Change::Replace(element);
+        assert_eq!(nft.apply(&[refresh], now).unwrap(), [], "it has not gone");
+        assert_eq!(nft.connections(&slot).unwrap(), 0);
+        assert_eq!(nft.apply(&[Change::Remove(slot)], now).unwrap(), []);
+
+        let others = [gate.clone(), reverse.clone()].map(|rule| until(rule, None));
+        nft.apply(&others.map(Change::Add), now).unwrap();
+        let remove = [gate.slot(), reverse.slot(), slot].map(Change::Remove);
+        assert_eq!(nft.apply(&remove, now).unwrap(), [], "those count nothing, this had ended");
+    });
+}
+
+#[test]
 fn a_refresh_carries_the_connection_count_over() {
     in_a_namespace(|| {
         let mut nft = opened();

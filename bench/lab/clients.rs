@@ -27,6 +27,8 @@ pub const fn internal(number: u16) -> u16 {
 pub struct ControlPoint {
     /// The control URL's path.
     pub path: &'static str,
+    /// Of its mappings.
+    pub protocol: &'static str,
 }
 
 impl ControlPoint {
@@ -67,17 +69,17 @@ impl ControlPoint {
 
     /// AddPortMapping of the mapping with this number.
     pub fn add(self, number: u16) {
-        self.must("AddPortMapping", &add_arguments(number));
+        self.must("AddPortMapping", &add_arguments(self.protocol, number));
     }
 
     /// DeletePortMapping.
     pub fn delete(self, number: u16) {
-        self.must("DeletePortMapping", &key(number));
+        self.must("DeletePortMapping", &delete_arguments(self.protocol, number));
     }
 
     /// GetSpecificPortMappingEntry.
     pub fn get(self, number: u16) {
-        self.must("GetSpecificPortMappingEntry", &key(number));
+        self.must("GetSpecificPortMappingEntry", &delete_arguments(self.protocol, number));
     }
 
     /// GetGenericPortMappingEntry from index 0 to the end; returns how many there are.
@@ -90,29 +92,25 @@ impl ControlPoint {
     }
 }
 
-fn key(number: u16) -> String {
+/// Arguments of DeletePortMapping and of GetSpecificPortMappingEntry.
+pub fn delete_arguments(protocol: &str, number: u16) -> String {
     format!(
         "<NewRemoteHost></NewRemoteHost><NewExternalPort>{}</NewExternalPort>\
-         <NewProtocol>UDP</NewProtocol>",
+         <NewProtocol>{protocol}</NewProtocol>",
         external(number)
     )
 }
 
 /// Arguments of AddPortMapping.
-pub fn add_arguments(number: u16) -> String {
+pub fn add_arguments(protocol: &str, number: u16) -> String {
     format!(
         "{}<NewInternalPort>{}</NewInternalPort><NewInternalClient>{ALICE}</NewInternalClient>\
          <NewEnabled>1</NewEnabled>\
          <NewPortMappingDescription>a program</NewPortMappingDescription>\
          <NewLeaseDuration>{LEASE}</NewLeaseDuration>",
-        key(number),
+        delete_arguments(protocol, number),
         internal(number)
     )
-}
-
-/// Arguments of DeletePortMapping.
-pub fn delete_arguments(number: u16) -> String {
-    key(number)
 }
 
 /// A socket for NAT-PMP, PCP or searches.
@@ -134,24 +132,24 @@ impl Datagrams {
         answer[..length].to_vec()
     }
 
-    /// NAT-PMP: maps, or with `lifetime` 0 unmaps.
+    /// NAT-PMP: maps a TCP port, or with `lifetime` 0 unmaps it.
     pub fn natpmp(&self, number: u16, lifetime: u32) {
         let suggested = if lifetime == 0 { 0 } else { external(number) };
-        let mut request = vec![0, 1, 0, 0];
+        let mut request = vec![0, 2, 0, 0];
         request.extend(internal(number).to_be_bytes());
         request.extend(suggested.to_be_bytes());
         request.extend(lifetime.to_be_bytes());
         let answer = self.ask(&request);
-        assert_eq!(answer[..4], [0, 129, 0, 0], "NAT-PMP: {answer:?}");
+        assert_eq!(answer[..4], [0, 130, 0, 0], "NAT-PMP: {answer:?}");
     }
 
-    /// PCP: MAP, or with `lifetime` 0 its end.
+    /// PCP: MAP of a TCP port, or with `lifetime` 0 its end.
     pub fn pcp(&self, number: u16, lifetime: u32) {
         let mut request = vec![2, 1, 0, 0];
         request.extend(lifetime.to_be_bytes());
         request.extend(ALICE.to_ipv6_mapped().octets());
         request.extend(*b"abcdefghijkl");
-        request.extend([17, 0, 0, 0]);
+        request.extend([6, 0, 0, 0]);
         request.extend(internal(number).to_be_bytes());
         request.extend(external(number).to_be_bytes());
         request.extend(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets());

@@ -35,7 +35,8 @@ impl Kind {
 
     /// Its control point.
     pub fn control(self) -> ControlPoint {
-        ControlPoint { path: if self.is_ours() { "/igd1/wanip/control" } else { "/ctl/IPConn" } }
+        let path = if self.is_ours() { "/igd1/wanip/control" } else { "/ctl/IPConn" };
+        ControlPoint { path, protocol: "TCP" }
     }
 }
 
@@ -93,7 +94,8 @@ impl Gateway {
     /// Makes mappings up to `count`: postern's by request, miniupnpd's by copying the rules of its
     /// last one.
     pub fn fill(&mut self, count: u16) {
-        let (control, new) = (self.kind.control(), self.mappings + 1..=count);
+        let control = ControlPoint { protocol: "UDP", ..self.kind.control() };
+        let new = self.mappings + 1..=count;
         if new.is_empty() {
             return;
         }

@@ -36,7 +36,7 @@ pub fn copy(model: u16, numbers: std::ops::RangeInclusive<u16>) {
         }
         writer.add_flags(wire::ACK);
         nfnl::end(&mut writer);
-        let faults = socket.batch(&writer.finish()).unwrap();
+        let faults = socket.batch(&writer.finish(), &mut |_| {}).unwrap();
         assert!(faults.is_empty(), "{faults:?}");
     }
 }

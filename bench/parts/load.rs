@@ -98,7 +98,7 @@ fn crowd(gateway: &Gateway, clients: u16) -> Told {
 fn busy(gateway: &Gateway, number: u16, until: Instant) -> Vec<(bool, Duration)> {
     enter(&gateway.world.name(Host::Alice));
     let control = gateway.kind.control();
-    let (add, delete) = (add_arguments(number), delete_arguments(number));
+    let (add, delete) = (add_arguments("TCP", number), delete_arguments("TCP", number));
     let requests = [("AddPortMapping", &add), ("DeletePortMapping", &delete)];
     let mut told = Vec::new();
     while Instant::now() < until {

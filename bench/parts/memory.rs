@@ -142,8 +142,8 @@ fn kept_alive(control: ControlPoint, cycles: u32) {
         let mut stream = BufReader::new(TcpStream::connect((ROUTER, 5000)).unwrap());
         for number in numbers.by_ref().take(50) {
             for (action, arguments) in [
-                ("AddPortMapping", add_arguments(number)),
-                ("DeletePortMapping", delete_arguments(number)),
+                ("AddPortMapping", add_arguments("TCP", number)),
+                ("DeletePortMapping", delete_arguments("TCP", number)),
             ] {
                 let request = control.request(action, &arguments, "keep-alive");
                 stream.get_mut().write_all(&request).unwrap();

@@ -105,6 +105,7 @@ impl Connections {
 
 /// Takes connections on one LAN address for ever.
 pub async fn listen(daemon: Daemon, place: Place, listener: Io<TcpListener>) {
+    let Ok(local) = listener.get().local_addr() else { return };
     loop {
         let (stream, peer) = match listener.read_with(sockets::accept).await {
             Ok(taken) => taken,
@@ -118,8 +119,8 @@ pub async fn listen(daemon: Daemon, place: Place, listener: Io<TcpListener>) {
             sockets::reset(&stream);
             continue;
         }
-        let Ok(stream) = daemon.runtime().watch(stream, Interest::Both) else { continue };
-        let serve = serve(daemon.clone(), stream, place.clone(), peer.ip());
+        let stream = daemon.runtime().watch_later(stream, Interest::Both);
+        let serve = serve(daemon.clone(), stream, local, place.clone(), peer.ip());
         daemon.connections().put(peer.ip(), daemon.runtime().spawn(serve));
         yield_now().await;
     }
@@ -149,14 +150,21 @@ impl From<io::Error> for End {
 struct Connection {
     daemon: Daemon,
     stream: Io<TcpStream>,
+    local: SocketAddr,
     place: Place,
     client: IpAddr,
     /// What has arrived and is not used yet.
     buffer: Vec<u8>,
 }
 
-async fn serve(daemon: Daemon, stream: Io<TcpStream>, place: Place, client: IpAddr) {
-    let mut connection = Connection { daemon, stream, place, client, buffer: Vec::new() };
+async fn serve(
+    daemon: Daemon,
+    stream: Io<TcpStream>,
+    local: SocketAddr,
+    place: Place,
+    client: IpAddr,
+) {
+    let mut connection = Connection { daemon, stream, local, place, client, buffer: Vec::new() };
     for left in (0..REQUESTS_PER_CONNECTION).rev() {
         match connection.request(left == 0).await {
             // Requests that wait in one piece must not hold up the others.
@@ -171,20 +179,16 @@ impl Connection {
     /// Answers one request; `false` when it was the last.
     async fn request(&mut self, last: bool) -> Result<bool, End> {
         let start = Instant::now();
-        self.head(start + HEAD_TIME).await?;
-        let (request, consumed) = http::parse_head(&self.buffer)?.ok_or(End::Quiet)?;
-        let (kind, wants_continue) = (request.body()?, request.wants_continue());
-        let rest = self.buffer.split_off(consumed);
+        let end = self.head(start + HEAD_TIME).await?;
+        let rest = self.buffer.split_off(end);
         let head = std::mem::replace(&mut self.buffer, rest);
-
-        if wants_continue && kind != BodyKind::None && self.buffer.is_empty() {
-            self.write(http::CONTINUE, start + REQUEST_TIME).await?;
+        let (request, _) = http::parse_head(&head)?.ok_or(End::Quiet)?;
+        let kind = request.body()?;
+        if request.wants_continue() && kind != BodyKind::None && self.buffer.is_empty() {
+            self.write(http::CONTINUE, start + REQUEST_TIME, false).await?;
         }
         let body = self.body(kind, start + REQUEST_TIME).await?;
-
-        let (request, _) = http::parse_head(&head)?.ok_or(End::Quiet)?;
-        let local = self.stream.get().local_addr()?;
-        let mut response = self.response(&request, &body, local).await;
+        let mut response = self.response(&request, &body).await;
         let length = response.body.len();
         let large = length > SMALL_ANSWER;
         let room = large.then(|| self.daemon.connections().room(self.client, length));
@@ -206,7 +210,15 @@ impl Connection {
         let mut out = Vec::new();
         response.write(&mut out, super::SERVER, &date(), head_only || apart, close);
         let until = Instant::now() + ANSWER_TIME;
-        let written = self.write(&out, until).await;
+        let body = if apart && !head_only { &response.body[..] } else { &[] };
+        let mut written = self.write(&out, until, close || !body.is_empty()).await;
+        if written.is_ok() && !body.is_empty() {
+            written = self.write(body, until, close).await;
+        }
+        if close {
+            // Its end goes with the answer.
+            let _ = self.stream.get().shutdown(Shutdown::Write);
+        }
         let renewal = request.header("sid").is_some();
         if request.method == http::Method::Subscribe && response.status == 200 && !renewal {
             // The first event follows the answer (UDA 1.1 §4.1.2).
@@ -214,26 +226,18 @@ impl Connection {
             sid.into_iter().for_each(|(_, sid)| self.daemon.subscribed(sid, written.is_ok()));
         }
         written?;
-        if apart && !head_only {
-            self.write(&response.body, until).await?;
-        }
         drop(room);
         Ok(!close)
     }
 
     /// The answer; if it is a refusal that a neighbour's link-layer address may change, the kernel
     /// is given time to find that out. A refusal has changed nothing.
-    async fn response(
-        &self,
-        request: &http::Request<'_>,
-        body: &[u8],
-        local: SocketAddr,
-    ) -> Response {
+    async fn response(&self, request: &http::Request<'_>, body: &[u8]) -> Response {
         let mut tries = 0;
         loop {
             let unknown = Cell::new(None);
             let response =
-                self.daemon.answer(request, body, local, &self.place, self.client, &unknown);
+                self.daemon.answer(request, body, self.local, &self.place, self.client, &unknown);
             match unknown.get() {
                 Some(neighbour) if response.status >= 400 && tries < RESOLVE_TRIES => {
                     tries += 1;
@@ -244,14 +248,15 @@ impl Connection {
         }
     }
 
-    /// Reads until a whole head is there, or more than any head may have.
-    async fn head(&mut self, until: Instant) -> Result<(), End> {
+    /// Reads until a whole head is there, or more than any head may have; its length.
+    async fn head(&mut self, until: Instant) -> Result<usize, End> {
         let mut searched = 0;
         loop {
-            if http::find_head_end(&self.buffer, searched).is_some()
-                || self.buffer.len() > http::HEAD_MAX
-            {
-                return Ok(());
+            if let Some(end) = http::find_head_end(&self.buffer, searched) {
+                return Ok(end);
+            }
+            if self.buffer.len() > http::HEAD_MAX {
+                return Ok(self.buffer.len());
             }
             searched = self.buffer.len();
             match self.read_more(until).await? {
@@ -309,10 +314,14 @@ impl Connection {
         Ok(Some(read))
     }
 
-    async fn write(&self, bytes: &[u8], until: Instant) -> io::Result<()> {
+    /// Writes all of it; `more` says that more will follow at once, or the connection's end.
+    async fn write(&self, bytes: &[u8], until: Instant, more: bool) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let write = self.stream.write_with(|mut stream| stream.write(rest));
+            let write = self.stream.write_with(|mut stream| match more {
+                true => sockets::write_more(stream, rest),
+                false => stream.write(rest),
+            });
             match self.daemon.runtime().until(until, write).await {
                 Some(written) => rest = rest.get(written?..).unwrap_or_default(),
                 None => return Err(io::ErrorKind::TimedOut.into()),
@@ -328,7 +337,7 @@ impl Connection {
         let mut out = Vec::new();
 
         Response::new(status).write(&mut out, super::SERVER, &date(), false, true);
-        if self.write(&out, Instant::now() + ANSWER_TIME).await.is_err() {
+        if self.write(&out, Instant::now() + ANSWER_TIME, true).await.is_err() {
             return;
         }
         let _ = self.stream.get().shutdown(Shutdown::Write);

@@ -144,21 +144,25 @@ impl Runtime {
 
     /// Lets the loop watch `inner`, which must be non-blocking.
     pub fn watch<T: AsRawFd>(&self, inner: T, interest: Interest) -> io::Result<Io<T>> {
-        Ok(Io { watched: self.add(inner.as_raw_fd(), interest)?, inner })
+        let io = self.watch_later(inner, interest);
+        io.watched.begin()?;
+        Ok(io)
     }
 
-    fn add(&self, descriptor: RawFd, interest: Interest) -> io::Result<Watched> {
+    /// The same, but the kernel is only asked when `inner` must be waited for: for a connection
+    /// whose request is mostly there when it is taken.
+    pub fn watch_later<T: AsRawFd>(&self, inner: T, interest: Interest) -> Io<T> {
         let mut sources = self.0.sources.borrow_mut();
         let free = sources.iter().position(|s| !s.used);
         let token = free.unwrap_or(sources.len());
-        self.0.epoll.add(descriptor, token as u32, interest)?;
         if free.is_none() {
             sources.push(Source::default());
         }
         if let Some(source) = sources.get_mut(token) {
             source.used = true;
         }
-        Ok(Watched { runtime: self.clone(), token })
+        let wanted = Cell::new(Some((inner.as_raw_fd(), interest)));
+        Io { watched: Watched { runtime: self.clone(), token, wanted }, inner }
     }
 }
 
@@ -238,8 +242,8 @@ impl<T> Io<T> {
         poll_fn(|cx| self.watched.poll(cx, Side::Writer, attempt(&self.inner))).await
     }
 
-    /// Waits until there may be something to read. The caller then reads until it would block:
-    /// an event comes only once.
+    /// Waits until there may be something to read, of a socket [watched](Runtime::watch) from the
+    /// start. The caller then reads until it would block: an event comes only once.
     pub async fn readable(&self) {
         let mut first = true;
         poll_fn(|cx| {
@@ -263,9 +267,19 @@ enum Side {
 struct Watched {
     runtime: Runtime,
     token: usize,
+    /// What epoll has not been told yet.
+    wanted: Cell<Option<(RawFd, Interest)>>,
 }
 
 impl Watched {
+    /// Tells epoll. What is there by then is an event at once.
+    fn begin(&self) -> io::Result<()> {
+        match self.wanted.take() {
+            Some((fd, interest)) => self.runtime.0.epoll.add(fd, self.token as u32, interest),
+            None => Ok(()),
+        }
+    }
+
     /// What an attempt that ended with `result` means to the task that made it.
     fn poll<R>(
         &self,
@@ -274,7 +288,12 @@ impl Watched {
         result: io::Result<R>,
     ) -> Poll<io::Result<R>> {
         match &result {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.register(cx, side),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                self.register(cx, side);
+                if let Err(e) = self.begin() {
+                    return Poll::Ready(Err(e));
+                }
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => cx.waker().wake_by_ref(),
             _ => return Poll::Ready(result),
         }

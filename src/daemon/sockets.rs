@@ -92,6 +92,8 @@ pub fn pcp(place: &Place) -> io::Result<UdpSocket> {
 pub fn http(place: &Place, port: u16) -> io::Result<TcpListener> {
     let address = on_device(place.lan.address, port, place.index);
     let socket = bound(&place.lan.device, Type::STREAM, Protocol::TCP, address)?;
+    // Answers are written whole, so nothing is gained by waiting for more. Connections inherit it.
+    socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -114,10 +116,13 @@ pub fn connect(place: &Place, to: SocketAddr) -> io::Result<TcpStream> {
 pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, peer) = listener.accept()?;
     stream.set_nonblocking(true)?;
-    let socket = SockRef::from(&stream);
-    // Answers are written whole, so nothing is gained by waiting for more.
-    socket.set_tcp_nodelay(true)?;
     Ok((stream, peer))
+}
+
+/// Writes what more will follow soon: [`Shutdown::Write`](std::net::Shutdown) at the latest, with
+/// which the rest of it then goes in one packet.
+pub fn write_more(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    SockRef::from(stream).send_with_flags(bytes, libc::MSG_MORE | libc::MSG_NOSIGNAL)
 }
 
 /// Closes a connection at once instead of keeping its state for minutes: for those refused.

@@ -133,8 +133,8 @@ impl<B: Backend> Gateway<B> {
         let plan = Plan::remove(ids.clone());
         let mut changes = elements::changes(&self.table, &plan);
         changes.extend(holes::changes(&self.pinholes, &ids, None));
-        self.apply(&changes, now)?;
-        for mapping in ids.iter().filter_map(|id| self.take(*id)).collect::<Vec<_>>() {
+        let unused = self.apply(&changes, now)?;
+        for mapping in ids.iter().filter_map(|id| self.take(*id, &unused)).collect::<Vec<_>>() {
             self.hold(&mapping, now);
             self.tell(Event::Removed { mapping, reason });
         }

@@ -109,7 +109,9 @@ pub(crate) fn difference<'a>(
         .iter()
         .flat_map(slots_of)
         .filter(move |slot| packed(slot).is_some_and(|number| seen.insert(number)));
-    changes.into_iter().chain(missing.filter_map(move |slot| view.element(&slot)).map(Change::Add))
+    changes
+        .into_iter()
+        .chain(missing.filter_map(move |slot| view.element(&slot)).map(Change::Restore))
 }
 
 /// Tells the numbers of filters from the small ones of other kinds.
@@ -159,6 +161,14 @@ fn slots_of(mapping: &Mapping) -> impl Iterator<Item = Slot> + '_ {
     .into_iter()
     .chain(select)
     .chain(filters.iter().map(move |filter| Slot::Filtered(protocol, port, *filter)))
+}
+
+/// Whether nothing has come in through a mapping that has gone, of whose elements those in `unused`,
+/// sorted, have let nothing in.
+pub(super) fn is_unused(mapping: &Mapping, unused: &[Slot]) -> bool {
+    let unfiltered = guard::filters(&mapping.guard).is_empty();
+    let own = |slot: &Slot| slot.tells_use() && matches!(slot, Slot::Forward(..)) == unfiltered;
+    slots_of(mapping).filter(own).all(|slot| unused.binary_search(&slot).is_ok())
 }
 
 /// The table as it is, or as it will be once `plan` is made.

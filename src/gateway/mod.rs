@@ -359,9 +359,9 @@ impl<B: Backend> Gateway<B> {
 
     /// Makes `plan` in the kernel and then in the table. Returns what went.
     fn make(&mut self, plan: Plan, now: Instant) -> Result<Vec<Mapping>, BackendError> {
-        self.apply(&elements::changes(&self.table, &plan), now)?;
+        let unused = self.apply(&elements::changes(&self.table, &plan), now)?;
         let (gone, put) = plan.into_parts();
-        let gone = gone.into_iter().filter_map(|id| self.take(id)).collect();
+        let gone = gone.into_iter().filter_map(|id| self.take(id, &unused)).collect();
         if let Some(mapping) = put {
             match self.table.get(mapping.id) {
                 Some(old) => self.closed.note_mapping(old, Some(&mapping)),
@@ -383,7 +383,7 @@ impl<B: Backend> Gateway<B> {
         let plan = Plan::remove(due.clone());
         let mut changes = elements::changes(&self.table, &plan);
         changes.retain(|change| !matches!(change, Change::Remove(_)));
-        for mapping in due.into_iter().filter_map(|id| self.take(id)).collect::<Vec<_>>() {
+        for mapping in due.into_iter().filter_map(|id| self.take(id, &[])).collect::<Vec<_>>() {
             self.hold(&mapping, now);
             self.tell(Event::Removed { mapping, reason: Reason::Expired });
         }
@@ -391,18 +391,20 @@ impl<B: Backend> Gateway<B> {
     }
 
     /// One batch, after a resync if one is due, and once more after another if the kernel's table
-    /// turns out not to be what we believe.
-    fn apply(&mut self, changes: &[Change], now: Instant) -> Result<(), BackendError> {
+    /// turns out not to be what we believe. Returns what was removed unused, sorted.
+    fn apply(&mut self, changes: &[Change], now: Instant) -> Result<Vec<Slot>, BackendError> {
         if self.behind {
             self.repair(now)?;
         }
-        match self.backend.apply(changes, now) {
+        let mut unused = match self.backend.apply(changes, now) {
             Err(BackendError::OutOfStep(_)) => {
                 self.repair(now)?;
-                self.backend.apply(changes, now)
+                self.backend.apply(changes, now)?
             }
-            done => done,
-        }
+            done => done?,
+        };
+        unused.sort_unstable();
+        Ok(unused)
     }
 
     /// Makes the kernel's table exist and follow the WAN.
@@ -418,9 +420,12 @@ impl<B: Backend> Gateway<B> {
         self.update_id = self.update_id.wrapping_add(1);
     }
 
-    fn take(&mut self, id: Id) -> Option<Mapping> {
+    /// Takes a mapping out of the table. `unused`: the elements that have let nothing in, sorted.
+    fn take(&mut self, id: Id, unused: &[Slot]) -> Option<Mapping> {
         let mapping = self.table.take(id)?;
-        self.closed.note_mapping(&mapping, None);
+        if !elements::is_unused(&mapping, unused) {
+            self.closed.note_mapping(&mapping, None);
+        }
         self.update_id = self.update_id.wrapping_add(1);
         Some(mapping)
     }

@@ -170,9 +170,11 @@ pub fn add(writer: &mut Writer, rule: &Rule, remaining: Option<Duration>, count:
     })
 }
 
-/// Writes the message that deletes an element. Returns its number.
-pub fn delete(writer: &mut Writer, slot: &Slot) -> u32 {
-    message(writer, m::DEL_ELEMENT, 0, slot, |w| write_key(w, slot))
+/// Writes the message that deletes an element. Returns its number. `echo`: the kernel shall tell
+/// what it was like at its end.
+pub fn delete(writer: &mut Writer, slot: &Slot, echo: bool) -> u32 {
+    let flags = if echo { wire::ECHO } else { 0 };
+    message(writer, m::DEL_ELEMENT, flags, slot, |w| write_key(w, slot))
 }
 
 /// Writes the request for one element.
@@ -192,6 +194,24 @@ pub fn dump(writer: &mut Writer, set: &str) {
     nfnl::message(writer, m::GET_ELEMENT, wire::DUMP);
     writer.text(a::LIST_TABLE, TABLE);
     writer.text(a::LIST_SET, set);
+}
+
+/// The count of an element that may have let more in than was counted: no byte comes alone.
+pub fn uncertain(count: Count) -> Count {
+    Count { bytes: count.bytes.max(1), ..count }
+}
+
+/// What has certainly let nothing in of the elements that the kernel tells of.
+pub fn unused<'a>(message: &Message<'a>) -> impl Iterator<Item = Slot> + 'a {
+    let list = message.attributes(nfnl::HEADER_LEN);
+    let set = list.find(a::LIST_SET).and_then(wire::text).unwrap_or_default();
+    let counts = |item: &Attributes<'_>| {
+        [a::ELEMENT_EXPRESSION, a::ELEMENT_EXPRESSIONS]
+            .iter()
+            .any(|kind| item.find(*kind).is_some())
+    };
+    let found = items(message).filter(counts).filter_map(move |item| read(set, &item));
+    found.filter(|(_, count)| *count == Count::default()).map(|(found, _)| found.rule.slot())
 }
 
 /// What an element has counted before.

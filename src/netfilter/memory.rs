@@ -17,6 +17,8 @@ pub struct Kept {
     pub element: Element,
     /// Connections counted so far.
     pub connections: u64,
+    /// No connection may have come that is not counted.
+    pub fresh: bool,
 }
 
 /// The kernel's half, without a kernel.
@@ -147,26 +149,32 @@ impl Backend for Memory {
         Ok(self.exists)
     }
 
-    fn apply(&mut self, changes: &[Change], now: Instant) -> Result<(), BackendError> {
+    fn apply(&mut self, changes: &[Change], now: Instant) -> Result<Vec<Slot>, BackendError> {
         self.applies += 1;
         self.fail()?;
         self.set_now(now);
         if !self.exists {
             return Err(BackendError::OutOfStep("no table".into()));
         }
-        let mut undo = Vec::new();
+        let (mut undo, mut unused) = (Vec::new(), Vec::new());
         for change in changes {
             let (slot, element) = match change {
-                Change::Add(element) | Change::Replace(element) => {
+                Change::Add(element) | Change::Restore(element) | Change::Replace(element) => {
                     (element.rule.slot(), Some(element))
                 }
                 Change::Remove(slot) => (*slot, None),
             };
             let old = self.elements.remove(&slot);
-            let clash = old.is_some() && matches!(change, Change::Add(_));
+            let clash = old.is_some() && matches!(change, Change::Add(_) | Change::Restore(_));
             if let Some(element) = element {
+                let element = element.clone();
                 let connections = old.as_ref().map_or(0, |kept| kept.connections);
-                self.elements.insert(slot, Kept { element: element.clone(), connections });
+                let fresh = matches!(change, Change::Add(_));
+                self.elements.insert(slot, Kept { element, connections, fresh });
+            } else if slot.tells_use()
+                && old.as_ref().is_some_and(|old| old.fresh && old.connections == 0)
+            {
+                unused.push(slot);
             }
             undo.push((slot, old));
             if clash {
@@ -175,13 +183,13 @@ impl Backend for Memory {
             }
         }
         self.changes += changes.len();
-        Ok(())
+        Ok(unused)
     }
 
     fn list(&mut self) -> Result<Vec<Installed>, BackendError> {
         self.fail()?;
         let now = self.now;
-        let installed = self.elements.values().map(|Kept { element, connections }| Installed {
+        let installed = self.elements.values().map(|Kept { element, connections, .. }| Installed {
             rule: element.rule.clone(),
             remaining: element
                 .expires

@@ -160,6 +160,12 @@ impl Slot {
             Slot::Forward(..) | Slot::Filtered(..) | Slot::Pinhole(_) | Slot::Filtered6(..)
         )
     }
+
+    /// Whether a connection counted is what [`Backend::apply`] tells of: of a mapping, not of a
+    /// pinhole, which counts packets and only while it is told to.
+    pub fn tells_use(&self) -> bool {
+        matches!(self, Slot::Forward(..) | Slot::Filtered(..))
+    }
 }
 
 impl Note {
@@ -220,6 +226,8 @@ pub struct Element {
 pub enum Change {
     /// A new element.
     Add(Element),
+    /// The same for what has been there before. What has come in through it is not known.
+    Restore(Element),
     /// An element whose key is there already gets a new content or end (delete and add in the
     /// same batch, the only way that is right on every kernel). Its connection count goes on.
     Replace(Element),
@@ -297,7 +305,11 @@ pub trait Backend {
     fn is_whole(&mut self) -> Result<bool, BackendError>;
 
     /// Makes all `changes` in one atomic batch, or none. `now` turns ends into time left.
-    fn apply(&mut self, changes: &[Change], now: Instant) -> Result<(), BackendError>;
+    ///
+    /// Returns those removed elements of mappings that have certainly never let anything in: they
+    /// were [added](Change::Add), have stayed as they were, and have counted no connection. Of many
+    /// that are removed at once none may be told.
+    fn apply(&mut self, changes: &[Change], now: Instant) -> Result<Vec<Slot>, BackendError>;
 
     /// Every element of every mapping that has not ended, and such as somebody else has put among
     /// them, with a [foreign](Note::foreign) note.

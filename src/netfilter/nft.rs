@@ -29,6 +29,8 @@ use std::time::Instant;
 
 /// How often a batch is sent again without the deletions of what had just expired.
 const EXPIRED_RETRIES: usize = 4;
+/// Most deletions in a batch of which the kernel tells what they deleted: its answer must have room.
+const ECHOES_MAX: usize = 64;
 /// How often a set is read to get two readings that agree.
 const READINGS_MAX: usize = 5;
 
@@ -154,7 +156,7 @@ impl Nft {
     fn can(&mut self, signal: Signal) -> io::Result<bool> {
         nfnl::begin(&mut self.writer);
         let rule = ruleset::probe(&mut self.writer, signal);
-        let faults = self.socket.batch(&self.writer.finish())?;
+        let faults = self.socket.batch(&self.writer.finish(), &mut |_| {})?;
         match faults.iter().find(|f| f.sequence != rule || f.errno == libc::EPERM) {
             Some(fault) => Err(io::Error::from_raw_os_error(fault.errno)),
             None => Ok(faults.is_empty()),
@@ -255,11 +257,11 @@ impl Nft {
         }
     }
 
-    /// Sends the batch that has been written.
-    fn commit(&mut self) -> io::Result<Vec<Fault>> {
+    /// Sends the batch that has been written. What the kernel echoes is handed to `echoed`.
+    fn commit(&mut self, echoed: &mut dyn FnMut(&Message<'_>)) -> io::Result<Vec<Fault>> {
         self.writer.add_flags(wire::ACK);
         nfnl::end(&mut self.writer);
-        self.socket.batch(&self.writer.finish())
+        self.socket.batch(&self.writer.finish(), echoed)
     }
 
     /// Makes the table anew, in place of one that is there (`exists`), whose mappings stay.
@@ -289,7 +291,7 @@ impl Nft {
                 ruleset::wan_element(&mut self.writer, set, key, true);
             }
         }
-        done(self.commit())
+        done(self.commit(&mut |_| {}))
     }
 
     /// Makes what changes what it shall be; only the difference is written. `counting`: the
@@ -316,34 +318,37 @@ impl Nft {
         }
         batch.add_flags(wire::ACK);
         nfnl::end(&mut batch);
-        done(self.socket.batch(&batch.finish()))
+        done(self.socket.batch(&batch.finish(), &mut |_| {}))
     }
 
     /// Writes `changes` and sends them, without deleting what is `gone`. Each message that is
-    /// refused is told as the change it belongs to, whether it was the deletion, and why.
+    /// refused is told as the change it belongs to, whether it was the deletion, and why. What has
+    /// gone `unused` is told, too.
     fn attempt(
         &mut self,
         changes: &[Change],
         counts: &[Count],
         gone: &[bool],
+        unused: &mut Vec<Slot>,
         now: Instant,
     ) -> io::Result<Vec<(usize, bool, i32)>> {
         let mut sent: Vec<(u32, usize, bool)> = Vec::new();
         let writer = &mut self.writer;
         nfnl::begin(writer);
+        let removals = changes.iter().filter(|change| matches!(change, Change::Remove(_))).count();
         // All deletions first: a filter is refused while another that overlaps it is there.
         for (i, change) in changes.iter().enumerate() {
-            let slot = match change {
-                Change::Add(_) => continue,
-                Change::Replace(element) => element.rule.slot(),
-                Change::Remove(slot) => *slot,
+            let (slot, echo) = match change {
+                Change::Add(_) | Change::Restore(_) => continue,
+                Change::Replace(element) => (element.rule.slot(), false),
+                Change::Remove(slot) => (*slot, slot.tells_use() && removals <= ECHOES_MAX),
             };
             if !gone[i] {
-                sent.push((element::delete(writer, &slot), i, true));
+                sent.push((element::delete(writer, &slot, echo), i, true));
             }
         }
         for (i, change) in changes.iter().enumerate() {
-            if let Change::Add(new) | Change::Replace(new) = change {
+            if let Change::Add(new) | Change::Restore(new) | Change::Replace(new) = change {
                 let left = new.expires.map(|at| at.saturating_duration_since(now));
                 sent.push((element::add(writer, &new.rule, left, counts[i]), i, false));
             }
@@ -352,8 +357,8 @@ impl Nft {
             writer.finish();
             return Ok(Vec::new());
         }
-        let faults = self.commit()?;
         let first = sent.first().map_or(0, |(sequence, ..)| *sequence);
+        let faults = self.commit(&mut |echo| unused.extend(element::unused(echo)))?;
         let place = |fault: &Fault| {
             // Numbers count up by one; the batch's own frame is no change of ours.
             let i = fault.sequence.wrapping_sub(first) as usize;
@@ -392,21 +397,30 @@ impl Backend for Nft {
         }
     }
 
-    fn apply(&mut self, changes: &[Change], now: Instant) -> Result<(), BackendError> {
+    fn apply(&mut self, changes: &[Change], now: Instant) -> Result<Vec<Slot>, BackendError> {
         let mut counts = vec![Count::default(); changes.len()];
         for (change, count) in changes.iter().zip(&mut counts) {
-            if let Change::Replace(element) = change {
-                let slot = element.rule.slot();
-                if slot.is_counted() {
-                    *count = self.count(&slot).map_err(|e| refused(&e))?.unwrap_or_default();
+            let slot = match change {
+                Change::Restore(_) => {
+                    *count = element::uncertain(Count::default());
+                    continue;
                 }
+                Change::Replace(element) => element.rule.slot(),
+                Change::Add(_) | Change::Remove(_) => continue,
+            };
+            if slot.is_counted() {
+                let counted = self.count(&slot).map_err(|e| refused(&e))?.unwrap_or_default();
+                // More may come in before the new element takes the old one's place.
+                *count = element::uncertain(counted);
             }
         }
         let mut gone = vec![false; changes.len()];
         for _ in 0..=EXPIRED_RETRIES {
-            let faults = self.attempt(changes, &counts, &gone, now).map_err(|e| refused(&e))?;
+            let mut unused = Vec::new();
+            let faults = self.attempt(changes, &counts, &gone, &mut unused, now);
+            let faults = faults.map_err(|e| refused(&e))?;
             if faults.is_empty() {
-                return Ok(());
+                return Ok(unused);
             }
             for (change, deletion, errno) in faults {
                 if !deletion || errno != libc::ENOENT {
@@ -465,7 +479,7 @@ impl Backend for Nft {
     fn remove(&mut self) -> Result<(), BackendError> {
         nfnl::begin(&mut self.writer);
         ruleset::remove(&mut self.writer);
-        done(self.commit())
+        done(self.commit(&mut |_| {}))
     }
 }
 

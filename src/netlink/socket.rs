@@ -159,15 +159,24 @@ impl Socket {
 
     /// Sends a batch and collects what the kernel refuses of it. Empty: all is done.
     ///
-    /// The last message before the end of the batch must ask for an acknowledgement.
+    /// The last message before the end of the batch must ask for an acknowledgement. What the
+    /// kernel [echoes](wire::ECHO) is handed to `echoed`.
     ///
     /// # Errors
     /// No answer, or the kernel does not take the bytes at all.
-    pub fn batch(&mut self, batch: &[u8]) -> io::Result<Vec<Fault>> {
+    pub fn batch(
+        &mut self,
+        batch: &[u8],
+        echoed: &mut dyn FnMut(&Message<'_>),
+    ) -> io::Result<Vec<Fault>> {
+        let last = Messages(batch).filter(|m| m.flags & wire::ACK != 0).last();
+        let last = last.map(|message| message.sequence);
         self.send(batch)?;
         let mut faults = Vec::new();
         let (mut answered, mut lost) = (false, false);
-        loop {
+        // Its answer comes after all others; if the kernel did not get as far, it answers less.
+        let mut whole = false;
+        while !whole {
             let length = match self.receive() {
                 Ok(length) => length,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -184,8 +193,13 @@ impl Socket {
                 }
                 Err(e) => return Err(e),
             };
-            for message in Messages(&self.buffer[..length]).filter(|m| m.kind == wire::ERROR) {
+            for message in Messages(&self.buffer[..length]) {
+                if message.kind != wire::ERROR {
+                    echoed(&message);
+                    continue;
+                }
                 answered = true;
+                whole |= Some(message.sequence) == last;
                 let errno = message.errno();
                 if errno != 0 {
                     faults.push(Fault { sequence: message.sequence, errno });

@@ -28,6 +28,8 @@ pub const DONE: u16 = 3;
 pub const REQUEST: u16 = 0x01;
 /// Flag: answer even if all is well.
 pub const ACK: u16 = 0x04;
+/// The change is told to the asker as it is to those who listen for changes.
+pub const ECHO: u16 = 0x08;
 /// Flag of a dump's answer: what is dumped changed meanwhile.
 pub const DUMP_INTERRUPTED: u16 = 0x10;
 /// Flag: all of them.

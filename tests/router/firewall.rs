@@ -60,7 +60,7 @@ pub fn load(signal: Signal) -> Outcome {
     writer.add_flags(ACK);
     nfnl::end(&mut writer);
     let mut socket = Socket::nfnetlink().because("nfnetlink")?;
-    let refused = socket.batch(&writer.finish()).because("loading the firewall")?;
+    let refused = socket.batch(&writer.finish(), &mut |_| {}).because("loading the firewall")?;
     match refused.first() {
         Some(fault) => {
             let why = std::io::Error::from_raw_os_error(fault.errno);

@@ -35,19 +35,22 @@ enum Request {
     NatPmp,
     Pcp,
     Search,
+    /// Of UDP, where the others' are of TCP.
+    AddUdp,
     /// The whole list, entry by entry.
     Enumerate,
 }
 
-use Request::{Add, Delete, Enumerate, Get, NatPmp, Pcp, Refresh, Search};
+use Request::{Add, AddUdp, Delete, Enumerate, Get, NatPmp, Pcp, Refresh, Search};
 
-const EACH: [Request; 7] = [Add, Refresh, Get, Delete, NatPmp, Pcp, Search];
-const ALL: [Request; 8] = [Add, Refresh, Get, Delete, NatPmp, Pcp, Search, Enumerate];
+const EACH: [Request; 8] = [Add, Refresh, Get, Delete, NatPmp, Pcp, Search, AddUdp];
+const ALL: [Request; 9] = [Add, AddUdp, Refresh, Get, Delete, NatPmp, Pcp, Search, Enumerate];
 
 impl Request {
     fn name(self) -> &'static str {
         match self {
             Add => "AddPortMapping, new",
+            AddUdp => "AddPortMapping, new, UDP",
             Refresh => "AddPortMapping, again",
             Get => "GetSpecificPortMappingEntry",
             Delete => "DeletePortMapping",
@@ -72,7 +75,7 @@ struct Found {
     asked: BTreeMap<(Kind, u16), KernelWork>,
     /// Microseconds that postern takes to write its lease file at [`FILE_SIZE`].
     lease_file: Option<f64>,
-    /// Microseconds of postern for one AddPortMapping alone, by the flows that the router knows.
+    /// Microseconds of postern for one AddPortMapping of UDP alone, by the flows that the router knows.
     lone_adds: Vec<(u16, f64)>,
 }
 
@@ -155,6 +158,7 @@ fn batch(control: ControlPoint, request: Request) {
     let each = |work: &dyn Fn(u16)| (FIRST..FIRST + BATCH).for_each(work);
     match request {
         Add | Refresh => each(&|number| control.add(number)),
+        AddUdp => each(&|number| of_udp(control).add(number)),
         Get => each(&|number| control.get(number)),
         Delete => each(&|number| control.delete(number)),
         NatPmp => {
@@ -173,6 +177,10 @@ fn batch(control: ControlPoint, request: Request) {
     }
 }
 
+fn of_udp(control: ControlPoint) -> ControlPoint {
+    ControlPoint { protocol: "UDP", ..control }
+}
+
 /// Ends the mappings of a batch that has no DeletePortMapping after it.
 fn undo(gateway: &Gateway, request: Request) {
     gateway.inside(|| {
@@ -181,6 +189,7 @@ fn undo(gateway: &Gateway, request: Request) {
             match request {
                 NatPmp => socket.natpmp(number, 0),
                 Pcp => socket.pcp(number, 0),
+                AddUdp => of_udp(gateway.kind.control()).delete(number),
                 Add | Refresh | Get | Delete | Search | Enumerate => {}
             }
         }
@@ -231,7 +240,7 @@ fn lease_file(gateway: &Gateway) -> Option<f64> {
 fn lone_adds() -> Vec<(u16, f64)> {
     let gateway = Gateway::start_with(Kind::Postern, 10);
     let mut flood = Flood::in_world(&gateway.world, None);
-    let control = gateway.kind.control();
+    let control = of_udp(gateway.kind.control());
     let mut lone = |flows: u16| {
         let once = |_| {
             Flows::of(&gateway.world).flush();

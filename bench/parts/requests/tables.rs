@@ -77,10 +77,13 @@ fn cpu(found: &Found, report: &mut Report) {
         "Before it maps a port, miniupnpd reads /proc/net/tcp or udp to see whether the port is in \
          use. That costs by the size of the kernel's socket tables, and so by the machine's memory: \
          more here than on a router. Without its scan: the same daemon, for whom these files are \
-         empty. postern looks through the kernel's connection table for flows that have lost their \
-         leave: once for all that has changed in 20 ms, then not for nine times as long as it took. \
-         That costs by the table's size in the same way. Without its look: `option revoke_flows 0`; \
-         miniupnpd lets such flows go on. The last ratio is without either (at 4,000 with the scan)."
+         empty. After a deletion through which something may have come in, and after a new mapping of \
+         UDP, whose flows may leave from another port yet, postern looks through the kernel's \
+         connection table for flows that have lost their leave: once for all that has changed in \
+         20 ms, then not for nine times as long as it took. That costs by the table's size in the same \
+         way. Without its look: `option revoke_flows 0`; miniupnpd lets such flows go on. The last \
+         ratio is without either (at 4,000 with the scan). All mappings are of TCP where nothing else \
+         is said."
             .into(),
     );
     table.note(format!(
@@ -95,7 +98,7 @@ fn cpu(found: &Found, report: &mut Report) {
 
 fn look(found: &Found, report: &mut Report) {
     let mut table = Table::new(
-        "postern's look: an AddPortMapping alone, with the look after it",
+        "postern's look: an AddPortMapping of UDP alone, with the look after it",
         &["flows that the router knows", "µs of CPU"],
     );
     for (flows, cost) in &found.lone_adds {
@@ -142,9 +145,7 @@ fn kernel_work(found: &Found, report: &mut Report) {
         }
     }
     table.note(
-        "Counted by strace over 20 requests of postern and 5 of miniupnpd (2 at 4,000). Of \
-         postern's bytes, what its look through the connection table reads is most."
-            .into(),
+        "Counted by strace over 20 requests of postern and 5 of miniupnpd (2 at 4,000).".into(),
     );
     report.table(table);
 }

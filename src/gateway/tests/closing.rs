@@ -37,10 +37,61 @@ fn only_what_was_closed_or_leads_elsewhere_is_looked_at() {
 }
 
 #[test]
+fn a_port_through_which_nothing_came_is_not_looked_at() {
+    let mut lab = Lab::new();
+    let open = |lab: &mut Lab, port| {
+        lab.open(&ask(ALICE, port));
+        Slot::Forward(TCP, port, None)
+    };
+    let deleted = |lab: &mut Lab, port| {
+        lab.delete(Asker::Owner, TCP, port).unwrap();
+        places(lab)
+    };
+    open(&mut lab, 3000);
+    assert_eq!(deleted(&mut lab, 3000), []);
+    let used = open(&mut lab, 3001);
+    lab.gateway.backend().set_connections(&used, 1);
+    assert_eq!(deleted(&mut lab, 3001), [Place::Port(TCP, 3001)]);
+    open(&mut lab, 3002);
+    lab.add(&ask(ALICE, 3002)).unwrap();
+    assert_eq!(deleted(&mut lab, 3002), [Place::Port(TCP, 3002)], "a refresh may miss one");
+    open(&mut lab, 3003);
+    lab.gateway.backend().elements_mut().clear();
+    lab.gateway.resync(lab.now).unwrap();
+    assert_eq!(deleted(&mut lab, 3003), [Place::Port(TCP, 3003)], "the table was gone");
+
+    let slots = open_filtered(&mut lab, 3004);
+    assert_eq!(deleted(&mut lab, 3004), []);
+    open_filtered(&mut lab, 3004);
+    lab.gateway.backend().set_connections(&slots[1], 1);
+    assert_eq!(deleted(&mut lab, 3004), [Place::Port(TCP, 3004)]);
+}
+
+/// Maps a port for two remote peers; the elements by which they come in.
+fn open_filtered(lab: &mut Lab, port: u16) -> [Slot; 2] {
+    let filters = [9, 10].map(|from| Filter::new(REMOTE.into(), 32, from).unwrap());
+    let client = Client { nonce: [7; 12], port: 1, peer_port: 0 };
+    let request = MapRequest {
+        client: ALICE,
+        origin: Origin::Pcp,
+        protocol: TCP,
+        internal: SocketAddrV4::new(ALICE, port),
+        port: Port::Exactly(port),
+        remote: None,
+        lease: secs(3600),
+        guard: Some(Guard { client, filters: filters.to_vec() }),
+        replaces_filters: false,
+    };
+    lab.gateway.map(&request, lab.now).unwrap();
+    filters.map(|filter| Slot::Filtered(TCP, port, filter))
+}
+
+#[test]
 fn too_many_places_are_all_of_them() {
     let mut lab = Lab::new();
-    for port in 0..=CLOSED_MAX as u16 {
-        lab.open(&ask(ALICE, 3000 + port));
+    for port in (0..=CLOSED_MAX as u16).map(|number| 3000 + number) {
+        lab.open(&ask(ALICE, port));
+        lab.gateway.backend().set_connections(&Slot::Forward(TCP, port, None), 1);
     }
     lab.gateway.flush(lab.now).unwrap();
     let closed = lab.gateway.take_closed();

@@ -24,7 +24,9 @@ fn element(id: u64, port: u16, internal: &str) -> Element {
 }
 
 fn put(memory: &mut Memory, element: Element) {
-    memory.elements_mut().insert(element.rule.slot(), Kept { element, connections: 0 });
+    memory
+        .elements_mut()
+        .insert(element.rule.slot(), Kept { element, connections: 0, fresh: false });
 }
 
 #[test]
@@ -265,7 +267,7 @@ fn what_the_kernel_lacks_comes_mapping_by_mapping() {
         lab.open(&ask(ALICE, port));
     }
     let added = difference(&lab.gateway.table, &[], lab.now).map(|change| match change {
-        Change::Add(element) => element.rule.slot(),
+        Change::Restore(element) => element.rule.slot(),
         other => panic!("{other:?}"),
     });
     let wanted = ports.into_iter().flat_map(|port| {

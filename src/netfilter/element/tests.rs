@@ -65,10 +65,10 @@ fn a_new_mapping_is_three_elements_in_one_batch() {
 #[test]
 fn a_refresh_deletes_and_adds_with_the_count_so_far() {
     let batch = written(|w| {
-        delete(w, &forward(None).slot());
+        delete(w, &forward(None).slot(), false);
         let count = Count { packets: 5, bytes: 500 };
         add(w, &forward(None), Some(Duration::from_secs(7200)), count);
-        delete(w, &reverse().slot());
+        delete(w, &reverse().slot(), true);
     });
     let expected = here(
         "140000001000010001000000000000000000000a
@@ -78,7 +78,7 @@ fn a_refresh_deletes_and_adds_with_the_count_so_far() {
         000380740001800c00040000000000006ddd00100001800c000100110000000c020000100002800c000100c0a8
         010a0c0200002c0007800c000100636f756e746572001c0002800c00010000000000000001f40c000200000000
         000000000518000600000558626f7800800b0103000000000000000c02
-        480000000e0a01000400000000000000010000000c000100706f737465726e000b00020077305f72657600001c
+        480000000e0a09000400000000000000010000000c000100706f737465726e000b00020077305f72657600001c
         000380180001801400018010000100c0a8010a110000000c020000
         140000001100010005000000000000000000000a",
     );
