@@ -1,7 +1,10 @@
 //! Where log lines go: standard error when somebody reads it, else syslog.
 //!
 //! A terminal, a file or a pipe is read by somebody. What procd or a plain `&` leave there
-//! (`/dev/null`, a socket) is not, so the lines go to `/dev/log` then.
+//! (`/dev/null`, a socket) is not, so the lines go to `/dev/log` then. Lines of one kind are written
+//! at a bounded [pace], unless everything is wanted.
+
+mod pace;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fmt::Write as _;
@@ -9,6 +12,8 @@ use std::fs;
 use std::io::{self, IsTerminal, Write as _};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixDatagram;
+use std::sync::Mutex;
+use std::time::Instant;
 
 /// Longest line sent, in bytes; a client's words never make it longer.
 const LINE_MAX: usize = 512;
@@ -18,11 +23,13 @@ const FACILITY_DAEMON: u8 = 3 << 3;
 
 struct Logger {
     syslog: Option<UnixDatagram>,
+    pace: Mutex<pace::Pace>,
 }
 
 /// Starts logging at `level`. Called once.
 pub fn start(level: LevelFilter) {
-    let logger = Logger { syslog: if stderr_is_read() { None } else { connect() } };
+    let syslog = if stderr_is_read() { None } else { connect() };
+    let logger = Logger { syslog, pace: Mutex::new(pace::Pace::new()) };
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
     }
@@ -56,6 +63,12 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
+        let kind = (record.module_path_static(), record.line());
+        let passed = match (log::max_level() >= LevelFilter::Debug, self.pace.lock()) {
+            (false, Ok(mut pace)) => pace.pass(kind, Instant::now()),
+            _ => Some(0),
+        };
+        let Some(dropped) = passed else { return };
         let mut line = String::new();
         match self.syslog {
             Some(_) => {
@@ -71,6 +84,9 @@ impl Log for Logger {
             end -= 1;
         }
         line.truncate(end);
+        if dropped > 0 {
+            let _ = write!(line, " ({dropped} lines like it were left out)");
+        }
         // Nowhere is left to report a failed log line to.
         match &self.syslog {
             Some(socket) => {

@@ -14,7 +14,7 @@ const MAPPINGS: u16 = 40;
 
 pub fn run(mut bytes: &[u8]) {
     let mut now = Instant::now();
-    let limits = Limits { mappings: MAPPINGS, mappings_per_host: 24 };
+    let limits = Limits { mappings: MAPPINGS, mappings_per_host: 24, new_per_minute: 0 };
     let policy = Policy { limits, ..Policy::default() };
     let mut gateway = Gateway::new(Memory::new(), policy, 42);
     let lan = |address: IpAddr, prefix_len| Lan { device: "br-lan".into(), address, prefix_len };

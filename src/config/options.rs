@@ -6,7 +6,7 @@
 pub use super::{Device, Uuid};
 use crate::gateway::mapping::Protocol;
 use crate::gateway::policy::{
-    Limits, PermRule, Policy, MAPPINGS_DEFAULT, MAPPINGS_PER_HOST_DEFAULT,
+    Limits, PermRule, Policy, MAPPINGS_DEFAULT, MAPPINGS_PER_HOST_DEFAULT, NEW_PER_MINUTE_DEFAULT,
 };
 use crate::pcp::{self, MAX_LIFETIME_DEFAULT, MIN_LIFETIME_DEFAULT};
 use std::net::{IpAddr, Ipv4Addr};
@@ -110,6 +110,8 @@ pub struct Config {
     pub max_mappings: u16,
     /// `max_mappings_per_host`, 1..=65535. [`Config::policy`] holds it to `max_mappings`.
     pub max_mappings_per_host: u16,
+    /// `max_new_mappings`: mappings and pinholes that a host makes anew in a minute; 0 is any number.
+    pub max_new_mappings: u16,
     /// `min_lifetime`: shortest lease that PCP grants, in seconds.
     pub min_lifetime: u32,
     /// `max_lifetime`: longest lease that NAT-PMP and PCP grant, in seconds, not 0.
@@ -165,6 +167,7 @@ impl Default for Config {
             ct_mark: None,
             max_mappings: MAPPINGS_DEFAULT,
             max_mappings_per_host: MAPPINGS_PER_HOST_DEFAULT,
+            max_new_mappings: NEW_PER_MINUTE_DEFAULT,
             min_lifetime: MIN_LIFETIME_DEFAULT,
             max_lifetime: MAX_LIFETIME_DEFAULT,
             pcp_third_party: Vec::new(),
@@ -204,6 +207,7 @@ impl Config {
             limits: Limits {
                 mappings: self.max_mappings,
                 mappings_per_host: self.max_mappings_per_host.min(self.max_mappings),
+                new_per_minute: self.max_new_mappings,
             },
             allow_private_external: self.ext_allow_private_ipv4,
             external_ip: self.external_ip,

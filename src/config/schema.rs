@@ -96,6 +96,7 @@ const OPTIONS: &[(&[&str], How)] = &[
     (&["ct_mark"], One(|c, word| put(&mut c.ct_mark, value::mask(word)?))),
     (&["max_mappings"], One(|c, word| short(&mut c.max_mappings, word))),
     (&["max_mappings_per_host"], One(|c, word| short(&mut c.max_mappings_per_host, word))),
+    (&["max_new_mappings"], One(|c, word| set(&mut c.max_new_mappings, value::short(word, 0)?))),
     (&["min_lifetime"], One(|c, word| set(&mut c.min_lifetime, seconds(word)?))),
     (&["max_lifetime"], One(|c, word| set(&mut c.max_lifetime, seconds(word)?))),
     (&["pcp_third_party"], Each(|c| c.pcp_third_party.clear(), pcp_third_party)),

@@ -7,18 +7,18 @@ use super::{sockets, system, Daemon};
 use crate::igd::{self, events};
 use crate::proto::http::{self, BodyKind, Response};
 use crate::sys::Interest;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Connections at once, from all hosts. Each may hold a head and a body: some 24 KiB.
-pub const CONNECTIONS_MAX: usize = 96;
+/// Connections at once, from all hosts.
+pub const CONNECTIONS_MAX: usize = 64;
 /// Connections at once over IPv6: a host has as many addresses as it likes.
-pub const CONNECTIONS_V6_MAX: usize = 48;
+pub const CONNECTIONS_V6_MAX: usize = 40;
 /// Connections at once from one host.
-pub const CONNECTIONS_PER_HOST: usize = 40;
+pub const CONNECTIONS_PER_HOST: usize = 32;
 /// Requests answered on one connection before it is closed.
 pub const REQUESTS_PER_CONNECTION: usize = 100;
 /// Time for a head to arrive, once the connection is there or the last answer is written.
@@ -27,16 +27,9 @@ pub const HEAD_TIME: Duration = Duration::from_secs(5);
 pub const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Time for an answer to be taken.
 pub const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// An answer up to this length is always given; larger ones, which only a listing can be, share
-/// [`LARGE_ANSWERS_PER_HOST`] and [`LARGE_ANSWERS_MAX`]. A client that takes no byte of its answer
-/// holds it for [`ANSWER_TIME`].
-pub const SMALL_ANSWER: usize = 16 << 10;
-/// Bytes of large answers on their way to one host at once.
-pub const LARGE_ANSWERS_PER_HOST: usize = 5 << 20;
-/// Bytes of large answers on their way at once, to all hosts.
-pub const LARGE_ANSWERS_MAX: usize = 5 << 20;
-/// Seconds after which a large answer may be asked for again: [`ANSWER_TIME`].
-const RETRY_AFTER: &str = "10";
+/// Bytes that connections may hold at once, of requests and of answers. Beyond it the one that holds
+/// most is closed, of the host that holds most.
+pub const HELD_MAX: usize = 160 << 10;
 /// Bytes read and thrown away after an error, so that the answer is not lost to a reset.
 const DISCARD_MAX: usize = 64 << 10;
 /// Time for that.
@@ -46,60 +39,56 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Read at once.
 const READ_SIZE: usize = 2048;
 
-/// The connections there are.
+/// The connections there are, oldest first.
 #[derive(Default)]
-pub struct Connections {
-    /// Oldest first.
-    tasks: Vec<(IpAddr, Task<()>)>,
-    /// Large answers on their way.
-    large: Rc<RefCell<Vec<(IpAddr, usize)>>>,
-}
+pub struct Connections(Vec<Served>);
 
-/// Room for one large answer; given back when dropped.
-struct Room {
-    large: Rc<RefCell<Vec<(IpAddr, usize)>>>,
-    answer: (IpAddr, usize),
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        let mut large = self.large.borrow_mut();
-        if let Some(at) = large.iter().position(|answer| *answer == self.answer) {
-            large.swap_remove(at);
-        }
-    }
+struct Served {
+    host: IpAddr,
+    /// Bytes that it holds.
+    held: Rc<Cell<usize>>,
+    task: Task<()>,
 }
 
 impl Connections {
-    /// Puts one more connection of `host` in: those that have ended are forgotten, and the oldest
-    /// one (of that host if it has its full number) is closed if need be.
-    fn put(&mut self, host: IpAddr, task: Task<()>) {
-        self.tasks.retain(|(_, task)| !task.is_finished());
-        let of_host = self.tasks.iter().filter(|(peer, _)| *peer == host).count();
-        let of_v6 = self.tasks.iter().filter(|(peer, _)| peer.is_ipv6()).count();
+    /// Puts one more in: those that have ended are forgotten, and the oldest one (of that host if it
+    /// has its full number) is closed if need be.
+    fn put(&mut self, new: Served) {
+        self.0.retain(|other| !other.task.is_finished());
+        let host = new.host;
+        let of_host = self.0.iter().filter(|other| other.host == host).count();
+        let of_v6 = self.0.iter().filter(|other| other.host.is_ipv6()).count();
         let oldest = if of_host >= CONNECTIONS_PER_HOST {
-            self.tasks.iter().position(|(peer, _)| *peer == host)
+            self.0.iter().position(|other| other.host == host)
         } else if host.is_ipv6() && of_v6 >= CONNECTIONS_V6_MAX {
-            self.tasks.iter().position(|(peer, _)| peer.is_ipv6())
+            self.0.iter().position(|other| other.host.is_ipv6())
         } else {
-            (self.tasks.len() >= CONNECTIONS_MAX).then_some(0)
+            (self.0.len() >= CONNECTIONS_MAX).then_some(0)
         };
         if let Some(oldest) = oldest {
-            drop(self.tasks.remove(oldest));
+            drop(self.0.remove(oldest));
         }
-        self.tasks.push((host, task));
+        self.0.push(new);
     }
 
-    /// Room for an answer of this length to `host`, if there is any.
-    fn room(&self, host: IpAddr, length: usize) -> Option<Room> {
-        let mut large = self.large.borrow_mut();
-        let all: usize = large.iter().map(|(_, length)| length).sum();
-        let own: usize = large.iter().filter(|(to, _)| *to == host).map(|(_, l)| l).sum();
-        if own + length > LARGE_ANSWERS_PER_HOST || all + length > LARGE_ANSWERS_MAX {
-            return None;
+    /// Closes connections until all hold no more than [`HELD_MAX`]; `false` if `own` is among them.
+    fn make_room(&mut self, own: &Rc<Cell<usize>>) -> bool {
+        let sum = |of: &[Served], host: Option<IpAddr>| -> usize {
+            let of_host = of.iter().filter(|other| host.is_none_or(|host| host == other.host));
+            of_host.map(|other| other.held.get()).sum()
+        };
+        while sum(&self.0, None) > HELD_MAX {
+            let most = |other: &&Served| (sum(&self.0, Some(other.host)), other.held.get());
+            let Some(held) = self.0.iter().max_by_key(most).map(|other| other.held.clone()) else {
+                return true;
+            };
+            if Rc::ptr_eq(&held, own) {
+                return false;
+            }
+            held.set(0);
+            self.0.retain(|other| !Rc::ptr_eq(&other.held, &held));
         }
-        large.push((host, length));
-        Some(Room { large: self.large.clone(), answer: (host, length) })
+        true
     }
 }
 
@@ -120,11 +109,25 @@ pub async fn listen(daemon: Daemon, place: Place, listener: Io<TcpListener>) {
             continue;
         }
         let stream = daemon.runtime().watch_later(stream, Interest::Both);
-        let serve = serve(daemon.clone(), stream, local, place.clone(), peer.ip());
-        daemon.connections().put(peer.ip(), daemon.runtime().spawn(serve));
+        let (host, held) = (peer.ip(), Rc::default());
+        let connection = Connection {
+            daemon: daemon.clone(),
+            stream,
+            local,
+            place: place.clone(),
+            client: host,
+            buffer: Vec::new(),
+            held: Rc::clone(&held),
+            apart: 0,
+        };
+        let task = daemon.runtime().spawn(serve(connection));
+        daemon.connections().put(Served { host, held, task });
         yield_now().await;
     }
 }
+
+/// A response, and what is left of it to be written.
+type Answer = (Response, Option<igd::Listing>);
 
 /// Why a connection ends.
 enum End {
@@ -155,16 +158,13 @@ struct Connection {
     client: IpAddr,
     /// What has arrived and is not used yet.
     buffer: Vec<u8>,
+    /// Bytes that it holds, for [`Connections`].
+    held: Rc<Cell<usize>>,
+    /// Those of them that are not in the buffer.
+    apart: usize,
 }
 
-async fn serve(
-    daemon: Daemon,
-    stream: Io<TcpStream>,
-    local: SocketAddr,
-    place: Place,
-    client: IpAddr,
-) {
-    let mut connection = Connection { daemon, stream, local, place, client, buffer: Vec::new() };
+async fn serve(mut connection: Connection) {
     for left in (0..REQUESTS_PER_CONNECTION).rev() {
         match connection.request(left == 0).await {
             // Requests that wait in one piece must not hold up the others.
@@ -182,21 +182,15 @@ impl Connection {
         let end = self.head(start + HEAD_TIME).await?;
         let rest = self.buffer.split_off(end);
         let head = std::mem::replace(&mut self.buffer, rest);
+        self.apart = head.capacity();
         let (request, _) = http::parse_head(&head)?.ok_or(End::Quiet)?;
         let kind = request.body()?;
         if request.wants_continue() && kind != BodyKind::None && self.buffer.is_empty() {
             self.write(http::CONTINUE, start + REQUEST_TIME, false).await?;
         }
         let body = self.body(kind, start + REQUEST_TIME).await?;
-        let mut response = self.response(&request, &body).await;
-        let length = response.body.len();
-        let large = length > SMALL_ANSWER;
-        let room = large.then(|| self.daemon.connections().room(self.client, length));
-        // Nothing is lost by it: what changes something has a small answer.
-        if matches!(room, Some(None)) {
-            response = Response::new(503).header("Retry-After", RETRY_AFTER);
-        }
-        let close = last || !request.keep_alive();
+        let (mut response, mut listing) = self.response(&request, &body).await;
+        let close = last || !request.keep_alive() || listing.is_some();
         let head_only = request.method == http::Method::Head;
         log::debug!(
             "{}: {} {} -> {}",
@@ -205,15 +199,20 @@ impl Connection {
             request.path,
             response.status
         );
-        // What fits goes out in one piece: some clients read no more. A large body is not copied.
-        let apart = response.body.len() > SMALL_ANSWER;
+        // All of it goes out in one piece: some clients read no more.
         let mut out = Vec::new();
-        response.write(&mut out, super::SERVER, &date(), head_only || apart, close);
+        response.write(&mut out, super::SERVER, &date(), head_only, close);
+        response.body = Vec::new();
+        self.hold(self.apart + body.capacity() + out.capacity())?;
         let until = Instant::now() + ANSWER_TIME;
-        let body = if apart && !head_only { &response.body[..] } else { &[] };
-        let mut written = self.write(&out, until, close || !body.is_empty()).await;
-        if written.is_ok() && !body.is_empty() {
-            written = self.write(body, until, close).await;
+        let mut written = self.write(&out, until, close).await;
+        drop(out);
+        while let (Ok(()), Some(rest)) = (&written, &mut listing) {
+            let piece = rest.next(&self.daemon.state().gateway, Instant::now());
+            let Some(piece) = piece else { break };
+            self.hold(self.apart + body.capacity() + piece.capacity())?;
+            written = self.write(&piece, until, true).await;
+            yield_now().await;
         }
         if close {
             // Its end goes with the answer.
@@ -226,24 +225,25 @@ impl Connection {
             sid.into_iter().for_each(|(_, sid)| self.daemon.subscribed(sid, written.is_ok()));
         }
         written?;
-        drop(room);
+        self.apart = 0;
+        self.hold(0)?;
         Ok(!close)
     }
 
     /// The answer; if it is a refusal that a neighbour's link-layer address may change, the kernel
     /// is given time to find that out. A refusal has changed nothing.
-    async fn response(&self, request: &http::Request<'_>, body: &[u8]) -> Response {
+    async fn response(&self, request: &http::Request<'_>, body: &[u8]) -> Answer {
         let mut tries = 0;
         loop {
             let unknown = Cell::new(None);
-            let response =
+            let answer =
                 self.daemon.answer(request, body, self.local, &self.place, self.client, &unknown);
             match unknown.get() {
-                Some(neighbour) if response.status >= 400 && tries < RESOLVE_TRIES => {
+                Some(neighbour) if answer.0.status >= 400 && tries < RESOLVE_TRIES => {
                     tries += 1;
                     self.daemon.resolve(&self.place, neighbour).await;
                 }
-                _ => return response,
+                _ => return answer,
             }
         }
     }
@@ -283,10 +283,12 @@ impl Connection {
             }
             BodyKind::Chunked => {
                 let mut decoder = http::Chunked::new();
-                let mut body = Vec::new();
+                let (mut body, mut counted) = (Vec::new(), 0);
                 loop {
                     let progress = decoder.decode(&self.buffer, &mut body)?;
                     self.buffer.drain(..progress.consumed);
+                    self.apart += body.capacity() - counted;
+                    counted = body.capacity();
                     if progress.done {
                         return Ok(body);
                     }
@@ -311,7 +313,20 @@ impl Connection {
         let Some(read) = self.daemon.runtime().until(until, read).await else { return Ok(None) };
         let read = read?;
         self.buffer.extend_from_slice(bytes.get(..read).unwrap_or_default());
+        self.hold(self.apart + self.buffer.capacity())?;
         Ok(Some(read))
+    }
+
+    /// Notes how much is held.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    fn hold(&self, bytes: usize) -> io::Result<()> {
+        self.held.set(bytes);
+        match self.daemon.connections().make_room(&self.held) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::OutOfMemory.into()),
+        }
     }
 
     /// Writes all of it; `more` says that more will follow at once, or the connection's end.
@@ -375,7 +390,7 @@ impl Daemon {
         place: &Place,
         client: IpAddr,
         unknown: &Cell<Option<IpAddr>>,
-    ) -> Response {
+    ) -> Answer {
         let mut state = self.state();
         let names: Vec<&str> = state.config.http_names.iter().map(String::as_str).collect();
         // HTTP/1.0 knows no Host header, and no browser speaks it.
@@ -384,31 +399,30 @@ impl Daemon {
             host => http::host_allowed(host, local, &names),
         };
         if !allowed {
-            return Response::new(403);
+            return (Response::new(403), None);
         }
         if let Some(at) = events::subject(request, &state.identity) {
             drop(state);
-            return self.subscribe(at, request, place, client, unknown);
+            return (self.subscribe(at, request, place, client, unknown), None);
         }
         let state = &mut *state;
         let link = state.link();
         let device = state.gateway.wan().device.clone();
-        let response = igd::respond(
-            &mut igd::Context {
-                gateway: &mut state.gateway,
-                identity: &state.identity,
-                link,
-                counters: &|| system::counters(device.as_deref()),
-                client,
-                same_host: &|other| self.same_host(place, client, other, unknown),
-                timeouts: &system::timeout,
-                now: Instant::now(),
-            },
-            request,
-            body,
-        );
+        let mut context = igd::Context {
+            gateway: &mut state.gateway,
+            identity: &state.identity,
+            link,
+            counters: &|| system::counters(device.as_deref()),
+            client,
+            same_host: &|other| self.same_host(place, client, other, unknown),
+            timeouts: &system::timeout,
+            now: Instant::now(),
+            listing: None,
+        };
+        let response = igd::respond(&mut context, request, body);
+        let listing = context.listing.take();
         self.mutated(state);
-        response
+        (response, listing)
     }
 }
 

@@ -108,6 +108,7 @@ impl State {
             same_host: &|_| false,
             timeouts: &|_| None,
             now,
+            listing: None,
         };
         events::values(&mut context, face, service)
     }

@@ -70,7 +70,7 @@ impl<B: Backend> Gateway<B> {
             Some(old) => (old.id, old.origin, old.external),
             None => {
                 self.check_external()?;
-                self.check_room(request)?;
+                self.check_room(request, now)?;
                 let taken = |gateway: &mut Self, port| gateway.is_taken(request, port, now);
                 let port = match port {
                     Some(port) if self.is_crowded(request.protocol, port) => {
@@ -191,8 +191,9 @@ impl<B: Backend> Gateway<B> {
         }
     }
 
-    pub(super) fn check_room(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, request: &Request<'_>, now: Instant) -> Result<(), Refusal> {
         let limits = self.policy.limits;
+        self.check_pace((*request.internal.ip()).into(), request.origin, now)?;
         if self.table.count_of(*request.internal.ip()) >= usize::from(limits.mappings_per_host) {
             return Err(Refusal::QuotaExceeded);
         }

@@ -162,7 +162,7 @@ impl<B: Backend> Gateway<B> {
             high_ports_only: false,
         };
         self.check_external()?;
-        self.check_room(&ask)?;
+        self.check_room(&ask, now)?;
         let mut guard = request.guard.clone();
         if let Some(guard) = &mut guard {
             guard.filters = checked(std::mem::take(&mut guard.filters))?;

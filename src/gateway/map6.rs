@@ -74,6 +74,7 @@ impl<B: Backend> Gateway<B> {
                 Pinhole { expires, ..old }
             }
             None => {
+                self.check_pace(hole.internal.into(), Origin::Pcp, now)?;
                 self.check_pinhole_room(hole.internal)?;
                 let filters = checked(request.guard.filters.clone())?;
                 let guard = Guard { client: request.guard.client, filters };

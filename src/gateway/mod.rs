@@ -18,6 +18,7 @@ mod holds;
 mod holes;
 mod map;
 mod map6;
+mod pace;
 mod pinholes;
 mod ports;
 mod recover;
@@ -42,8 +43,9 @@ pub use recover::RESYNC_BATCH;
 use crate::netfilter::{Backend, BackendError, Change, Slot, WanRules, WAN_ADDRESSES_MAX};
 use elements::Plan;
 use holds::Holds;
-use mapping::{External, Id, Mapping, Origin, Protocol};
+use mapping::{External, Id, Mapping, Origin, Protocol, Refusal};
 use network::is_private;
+use pace::Pace;
 use pinhole::{Hole, Pinhole};
 use pinholes::Pinholes;
 use policy::Policy;
@@ -139,6 +141,8 @@ pub struct Gateway<B: Backend> {
     orphans_end: Option<Instant>,
     /// Ports given up a moment ago.
     holds: Holds,
+    /// Who makes how much anew.
+    pace: Pace,
     /// Where flows may have lost their leave.
     closed: Closed,
     rng: Rng,
@@ -161,6 +165,7 @@ impl<B: Backend> Gateway<B> {
             counting: false,
             orphans_end: None,
             holds: Holds::default(),
+            pace: Pace::default(),
             closed: Closed::default(),
             rng: Rng::new(seed),
             wan: Wan::default(),
@@ -365,7 +370,10 @@ impl<B: Backend> Gateway<B> {
         if let Some(mapping) = put {
             match self.table.get(mapping.id) {
                 Some(old) => self.closed.note_mapping(old, Some(&mapping)),
-                None => self.closed.note_new(&mapping),
+                None => {
+                    self.closed.note_new(&mapping);
+                    self.count_new((*mapping.internal.ip()).into(), mapping.origin, now);
+                }
             }
             self.put(mapping);
         }
@@ -428,6 +436,22 @@ impl<B: Backend> Gateway<B> {
         }
         self.update_id = self.update_id.wrapping_add(1);
         Some(mapping)
+    }
+
+    /// Whether a host may make a mapping or pinhole anew within this minute.
+    fn check_pace(&self, host: IpAddr, origin: Origin, now: Instant) -> Result<(), Refusal> {
+        let limit = self.policy.limits.new_per_minute;
+        match origin == Origin::Manual || self.pace.has_room(host, limit, now) {
+            true => Ok(()),
+            false => Err(Refusal::QuotaExceeded),
+        }
+    }
+
+    /// A host has made a mapping or pinhole anew; the owner may make as many as it likes.
+    fn count_new(&mut self, host: IpAddr, origin: Origin, now: Instant) {
+        if origin != Origin::Manual {
+            self.pace.count(host, now);
+        }
     }
 
     /// Keeps the port of a mapping that has ended for its host, if it was made by NAT-PMP or PCP.

@@ -204,7 +204,7 @@ impl Model {
             1 if self.policy != 3 => return Err(Refusal::PrivateExternalAddress),
             _ => {}
         }
-        let Limits { mappings, mappings_per_host } = policy(self.policy).limits;
+        let Limits { mappings, mappings_per_host, .. } = policy(self.policy).limits;
         if self.of_host(HOSTS[ask.target]) >= usize::from(mappings_per_host) {
             return Err(Refusal::QuotaExceeded);
         }
@@ -280,7 +280,7 @@ impl Model {
 
     /// What is left when everything is read back under the limits.
     fn readmit(&mut self) {
-        let Limits { mappings, mappings_per_host } = policy(self.policy).limits;
+        let Limits { mappings, mappings_per_host, .. } = policy(self.policy).limits;
         for m in std::mem::take(&mut self.rows) {
             let room = self.rows.len() < usize::from(mappings)
                 && self.of_host(*m.internal.ip()) < usize::from(mappings_per_host);

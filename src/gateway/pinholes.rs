@@ -11,9 +11,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// Most pinholes in all.
-pub const PINHOLES_MAX: usize = 1024;
+pub const PINHOLES_MAX: usize = 256;
 /// Most pinholes to one address.
-pub const PINHOLES_PER_ADDRESS: usize = 256;
+pub const PINHOLES_PER_ADDRESS: usize = 64;
 /// How long the pinholes of a prefix outlive it while nothing has taken its place: a link that
 /// flaps or a reconnect loses nothing.
 pub const PREFIX_GRACE: Duration = Duration::from_secs(5);
@@ -144,6 +144,7 @@ impl<B: Backend> Gateway<B> {
             }
             Some(old) => Pinhole { expires, ..old },
             None => {
+                self.check_pace(request.hole.internal.into(), request.origin, now)?;
                 self.check_pinhole_room(request.hole.internal)?;
                 Pinhole {
                     id: self.table.fresh_id(),
@@ -212,8 +213,9 @@ impl<B: Backend> Gateway<B> {
         self.apply(&holes::changes(&self.pinholes, &[], Some(&pinhole)), now)
             .map_err(|_| Refusal::Backend)?;
         self.table.reserve(pinhole.id);
-        if let Some(old) = self.pinholes.find(&pinhole.hole) {
-            self.closed.note_pinhole(old, Some(&pinhole));
+        match self.pinholes.find(&pinhole.hole) {
+            Some(old) => self.closed.note_pinhole(old, Some(&pinhole)),
+            None => self.count_new(pinhole.hole.internal.into(), pinhole.origin, now),
         }
         self.pinholes.put(pinhole.clone());
         self.follow_counting();

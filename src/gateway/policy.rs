@@ -38,16 +38,24 @@ pub struct Limits {
     pub mappings: u16,
     /// Mappings of one host, 1..=`mappings`.
     pub mappings_per_host: u16,
+    /// Mappings and pinholes that one host makes anew within a minute; 0 is any number.
+    pub new_per_minute: u16,
 }
 
 /// Mappings in all unless configured.
-pub const MAPPINGS_DEFAULT: u16 = 8192;
+pub const MAPPINGS_DEFAULT: u16 = 1024;
 /// Mappings of one host unless configured.
-pub const MAPPINGS_PER_HOST_DEFAULT: u16 = 6144;
+pub const MAPPINGS_PER_HOST_DEFAULT: u16 = 512;
+/// Those that it makes anew within a minute unless configured.
+pub const NEW_PER_MINUTE_DEFAULT: u16 = 300;
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { mappings: MAPPINGS_DEFAULT, mappings_per_host: MAPPINGS_PER_HOST_DEFAULT }
+        Limits {
+            mappings: MAPPINGS_DEFAULT,
+            mappings_per_host: MAPPINGS_PER_HOST_DEFAULT,
+            new_per_minute: NEW_PER_MINUTE_DEFAULT,
+        }
     }
 }
 

@@ -155,5 +155,8 @@ fn rule(allow: bool, external: std::ops::RangeInclusive<u16>) -> PermRule {
 }
 
 fn limits(mappings: u16, mappings_per_host: u16) -> Policy {
-    Policy { limits: Limits { mappings, mappings_per_host }, ..Policy::default() }
+    Policy {
+        limits: Limits { mappings, mappings_per_host, new_per_minute: 0 },
+        ..Policy::default()
+    }
 }

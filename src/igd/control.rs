@@ -41,11 +41,16 @@ pub(super) fn respond<B: Backend + 'static>(
         Err(soap::Error::TooLong) => Err(Code::TooLong),
         Err(soap::Error::Malformed) => return http::Response::new(400),
     };
-    let (status, body) = match result {
+    let (status, mut body) = match result {
         Ok(body) => (200, body),
         Err(code) => (500, soap::fault(code.number(), code.text())),
     };
-    http::Response::new(status).header("EXT", "").body(soap::CONTENT_TYPE, body)
+    if let Some(listing) = &mut ctx.listing {
+        listing.cut(&mut body);
+    }
+    let mut response = http::Response::new(status).header("EXT", "").body(soap::CONTENT_TYPE, body);
+    response.goes_on = ctx.listing.is_some();
+    response
 }
 
 fn invoke<B: Backend + 'static>(

@@ -19,7 +19,7 @@ mod wan_ip;
 mod wan_ipv6_firewall;
 
 pub use identity::{Face, Identity, MODEL_MAX, NAME_MAX, URL_MAX};
-pub use wan_ip::LISTING_MAX;
+pub use wan_ip::{Listing, PIECE_LEN};
 
 use crate::gateway::mapping::Protocol;
 use crate::gateway::{ExternalState, Gateway};
@@ -80,6 +80,9 @@ pub struct Context<'a, B: Backend> {
     pub timeouts: &'a dyn Fn(Protocol) -> Option<u32>,
     /// Now.
     pub now: Instant,
+    /// What is left of a listing of which the response has only the beginning. Its pieces follow the
+    /// response's body, one after the other, and the connection's end is theirs.
+    pub listing: Option<Listing>,
 }
 
 impl<B: Backend> Context<'_, B> {

@@ -8,7 +8,7 @@ mod ranges;
 mod requests;
 
 use super::*;
-use crate::gateway::policy::Policy;
+use crate::gateway::policy::{Limits, Policy};
 use crate::gateway::{Lan, Wan};
 use crate::netfilter::memory::Memory;
 use crate::proto::soap::Invocation;
@@ -36,7 +36,8 @@ struct World {
 }
 
 fn world() -> World {
-    world_with(Policy::default())
+    let limits = Limits { new_per_minute: 0, ..Limits::default() };
+    world_with(Policy { limits, ..Policy::default() })
 }
 
 fn world_with(policy: Policy) -> World {
@@ -81,8 +82,16 @@ impl World {
             same_host: &|address| also.contains(&address),
             timeouts: &|protocol| Some(if protocol == Protocol::Tcp { 7440 } else { 60 }),
             now: self.now,
+            listing: None,
         };
-        respond(&mut context, &request, &bytes[len..])
+        let mut response = respond(&mut context, &request, &bytes[len..]);
+        let mut listing = context.listing.take();
+        let more = || listing.as_mut()?.next(&self.gateway, self.now);
+        std::iter::from_fn(more).for_each(|piece| {
+            assert!(response.goes_on && piece.len() < PIECE_LEN + 4000);
+            response.body.extend(piece);
+        });
+        response
     }
 
     /// The response to a request without a body.

@@ -1,10 +1,11 @@
 //! WANIPConnection:1 and :2: the connection itself, and the tables of the service. Its mappings
 //! are in [`mappings`], what only version 2 has in [`version2`].
 
+mod listing;
 mod mappings;
 mod version2;
 
-pub use version2::LISTING_MAX;
+pub use listing::{Listing, PIECE_LEN};
 
 use super::action::Arg::{In, Optional, Out};
 use super::action::{Action, Call, Kind, Reply, Variable};

@@ -166,7 +166,7 @@ test('nothing is open', async () => {
   assert.equal(await alert().count(), 0);
   assert.match(
     await page.textContent('.postern-box > p'),
-    new RegExp(`^Internet side: ${EXTERNAL}(, 2001:db8:2::1)? on wan · Open: 0 of at most 8192 IPv4 ports, 0 IPv6 ports · Running for 0h 0m \\d+s · Postern \\d`),
+    new RegExp(`^Internet side: ${EXTERNAL}(, 2001:db8:2::1)? on wan · Open: 0 of at most 1024 IPv4 ports, 0 IPv6 ports · Running for 0h 0m \\d+s · Postern \\d`),
   );
 });
 

@@ -32,6 +32,9 @@ impl World {
              \toption uuid '{UUID}'\n\
              \toption igdv1 '1'\n\
              \toption upnp_lease_file '{}'\n\
+             \toption max_mappings '8192'\n\
+             \toption max_mappings_per_host '6144'\n\
+             \toption max_new_mappings '0'\n\
              {more}\n",
             self.dir.join("leases").display()
         )

@@ -16,9 +16,9 @@ const CEILING: u64 = 28 << 10;
 /// `max_mappings`, and more than one host may have.
 const FULL: u16 = 8192;
 /// Connections of one host.
-const CONNECTIONS: usize = 40;
+const CONNECTIONS: usize = 32;
 /// Pinholes to one address.
-const PINHOLES_PER_ADDRESS: u16 = 256;
+const PINHOLES_PER_ADDRESS: u16 = 64;
 /// Subscriptions of one host.
 const SUBSCRIPTIONS_PER_HOST: usize = 16;
 

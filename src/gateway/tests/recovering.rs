@@ -279,7 +279,7 @@ fn what_the_kernel_lacks_comes_mapping_by_mapping() {
 
 #[test]
 fn a_large_resync_is_made_in_bounded_batches() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::with(limits(1000, 1000));
     for port in 2000..3000 {
         lab.open(&ask(ALICE, port));
     }

@@ -204,3 +204,25 @@ fn one_external_port_has_a_bounded_number_of_remote_hosts_266() {
     assert!(!again.new, "a refresh needs no room");
     lab.open(&ask(ALICE, 3001));
 }
+
+#[test]
+fn who_makes_too_many_in_a_minute_waits_for_the_next_266() {
+    let limits = Limits { new_per_minute: 3, ..Limits::default() };
+    let mut lab = Lab::with(Policy { limits, ..Policy::default() });
+    for port in 3000..3003 {
+        lab.open(&ask(ALICE, port));
+    }
+    lab.events();
+    let before = lab.state();
+    assert_eq!(lab.add(&ask(ALICE, 3003)), Err(Refusal::QuotaExceeded));
+    assert_eq!(lab.add(&any(ALICE, 3003, 3003)), Err(Refusal::QuotaExceeded));
+    assert_eq!(lab.state(), before);
+    lab.add(&ask(ALICE, 3000)).expect("a refresh makes nothing anew");
+    lab.open(&ask(BOB, 4000));
+    let owners = Request { origin: Origin::Manual, ..ask(ALICE, 3003) };
+    lab.open(&owners);
+    lab.delete(Asker::Owner, TCP, 3000).unwrap();
+    assert_eq!(lab.add(&ask(ALICE, 3000)), Err(Refusal::QuotaExceeded), "made and ended counts");
+    lab.wait(61);
+    lab.open(&ask(ALICE, 3000));
+}

@@ -242,7 +242,7 @@ fn a_walk_that_deletes_as_it_goes_sees_every_entry_item_144() {
 
 #[test]
 fn a_full_table_and_a_refusing_kernel_are_said_so_items_60_127() {
-    let limits = Limits { mappings: 1, mappings_per_host: 1 };
+    let limits = Limits { mappings: 1, mappings_per_host: 1, ..Limits::default() };
     let mut world = world_with(Policy { limits, ..Policy::default() });
     assert_eq!(world.ask(V2, "AddPortMapping", &mapping(&[])), "200");
     let next = mapping(&[("NewExternalPort", "8081")]);

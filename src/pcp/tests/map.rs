@@ -136,7 +136,7 @@ fn s11_3_no_companion_is_made_or_kept_212() {
 
 #[test]
 fn s7_4_quotas_and_outages_are_short_errors_213_214() {
-    let limits = Limits { mappings: 2, mappings_per_host: 1 };
+    let limits = Limits { mappings: 2, mappings_per_host: 1, ..Limits::default() };
     let mut lab = Lab::with(Policy { limits, ..Policy::default() });
     lab.pcp(&map());
     assert_eq!(lab.pcp(&Pcp { internal: 7001, ..map() }).refused(), (10, 30));

@@ -121,7 +121,7 @@ pub fn manual(lab: &mut Lab, external: u16, internal: u16) {
 
 #[test]
 fn s3_5_a_refusal_names_its_kind_and_changes_nothing_180_182() {
-    let limits = Limits { mappings: 2, mappings_per_host: 1 };
+    let limits = Limits { mappings: 2, mappings_per_host: 1, ..Limits::default() };
     let rule = PermRule {
         allow: false,
         external: 0..=65535,

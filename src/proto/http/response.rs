@@ -12,12 +12,14 @@ pub struct Response {
     pub headers: Vec<(&'static str, String)>,
     /// The body, empty for none.
     pub body: Vec<u8>,
+    /// More follows the body, whose end is that of the connection (RFC 9112 §6.3).
+    pub goes_on: bool,
 }
 
 impl Response {
     /// A reply with this status code, without headers and body.
     pub fn new(status: u16) -> Self {
-        Response { status, headers: Vec::new(), body: Vec::new() }
+        Response { status, headers: Vec::new(), body: Vec::new(), goes_on: false }
     }
 
     /// With one more header. Control characters in the value are left out when it is written.
@@ -46,8 +48,10 @@ impl Response {
         for (name, value) in &self.headers {
             line(out, name, value);
         }
-        line(out, "Content-Length", &self.body.len().to_string());
-        line(out, "Connection", if close { "close" } else { "keep-alive" });
+        if !self.goes_on {
+            line(out, "Content-Length", &self.body.len().to_string());
+        }
+        line(out, "Connection", if close || self.goes_on { "close" } else { "keep-alive" });
         push(out, &["\r\n"]);
         if !head_only {
             out.extend_from_slice(&self.body);

@@ -206,11 +206,15 @@ function addSettings(s) {
 
 	o = s.taboption('limits', form.Value, 'max_mappings', _('Open ports in all'));
 	o.datatype = 'range(1,65535)';
-	o.placeholder = '8192';
+	o.placeholder = '1024';
 
 	o = s.taboption('limits', form.Value, 'max_mappings_per_host', _('Open ports of one host'));
 	o.datatype = 'range(1,65535)';
-	o.placeholder = '6144';
+	o.placeholder = '512';
+
+	o = s.taboption('limits', form.Value, 'max_new_mappings', _('New ports of one host in a minute'));
+	o.datatype = 'range(0,65535)';
+	o.placeholder = '300';
 
 	o = s.taboption('limits', form.Value, 'download', _('Download speed'),
 		_('In kByte/s, reported to programs that ask. By default that of the interface.'));
