@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
-.PHONY: help build release demo test check lint bench bench-smoke clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz
+.PHONY: help build release demo test check lint bench bench-smoke storm clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,6 +46,7 @@ test: setup ## everything: check, integration, namespaces, a short benchmark, ro
 	tests/luci/run.sh
 	cross/feed.sh
 	cross/size.sh check
+	STORM_SECONDS=10 $(MAKE) --no-print-directory storm
 	cross/test.sh
 	cross/router-test.sh mipsel-6.1
 
@@ -84,6 +85,11 @@ clean: ## remove everything built
 bench: ## packets, requests, memory, start and size against miniupnpd's, into bench/results (as root)
 	@tests/setup.sh bench
 	$(CARGO) bench --locked --bench versus
+
+storm: ## a minute of everything a hostile LAN host can do, while another is served (STORM_SECONDS=…; as root)
+	@tests/setup.sh bench
+	@cross/build.sh $(shell uname -m)-unknown-linux-musl
+	$(CARGO) bench --locked --bench storm
 
 bench-smoke: ## the same in less than a minute: shows that it works, and measures little (as root)
 	@tests/setup.sh bench

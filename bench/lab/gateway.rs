@@ -18,6 +18,9 @@ pub enum Kind {
     Lookless,
     /// The same without lease file, so that it puts nothing off: each request costs the same.
     Bare,
+    /// Static, with no other limits than it has by itself.
+    #[allow(dead_code)] // The storm alone has it.
+    Shipped,
     /// Ours as on a router: one static program. Only where [`static_program`] is.
     Static,
     /// The peer.

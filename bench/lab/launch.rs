@@ -48,11 +48,17 @@ pub fn postern(world: World, kind: Kind, wrapper: &[&str]) -> Gateway {
         Kind::Bare => String::new(),
         _ => format!("\toption upnp_lease_file {}\n", file("leases")),
     };
+    let limits = match kind {
+        Kind::Shipped => "",
+        _ => {
+            "\toption max_mappings 20000\n\toption max_mappings_per_host 20000\n\
+             \toption max_new_mappings 0\n"
+        }
+    };
     let config = format!(
         "config upnpd config\n\toption external_device wan\n\tlist internal_device br-lan\n\
          \toption igdv1 1\n\toption uuid {UUID}\n{lease_file}\toption revoke_flows {}\n\
-         \toption max_mappings 20000\n\toption max_mappings_per_host 20000\n\
-         \toption max_new_mappings 0\n\
+         {limits}\
          config perm_rule\n\toption action allow\n\toption ext_ports 1024-65535\n\
          \toption int_addr 0.0.0.0/0\n\toption int_ports 1024-65535\n\
          config perm_rule\n\toption action deny\n\toption ext_ports 0-65535\n\
@@ -61,7 +67,10 @@ pub fn postern(world: World, kind: Kind, wrapper: &[&str]) -> Gateway {
     );
     fs::write(file("upnpd"), config).unwrap();
     let ours = PathBuf::from(env!("CARGO_BIN_EXE_postern"));
-    let binary = if kind == Kind::Static { static_program().unwrap() } else { ours };
+    let binary = match kind {
+        Kind::Static | Kind::Shipped => static_program().unwrap(),
+        _ => ours,
+    };
     let binary = binary.to_str().unwrap();
     let mut command = match wrapper {
         [] => world.command(Host::Router, binary),

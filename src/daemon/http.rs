@@ -29,7 +29,7 @@ pub const REQUEST_TIME: Duration = Duration::from_secs(10);
 pub const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Bytes that connections may hold at once, of requests and of answers. Beyond it the one that holds
 /// most is closed, of the host that holds most.
-pub const HELD_MAX: usize = 160 << 10;
+pub const HELD_MAX: usize = 96 << 10;
 /// Bytes read and thrown away after an error, so that the answer is not lost to a reset.
 const DISCARD_MAX: usize = 64 << 10;
 /// Time for that.
@@ -308,11 +308,16 @@ impl Connection {
 
     /// Reads what is there; the number of bytes, 0 at the end, `None` when the time is up.
     async fn read_more(&mut self, until: Instant) -> io::Result<Option<usize>> {
-        let mut bytes = [0; READ_SIZE];
-        let read = self.stream.read_with(|mut stream| stream.read(&mut bytes));
+        let buffer = &mut self.buffer;
+        let read = self.stream.read_with(|mut stream| {
+            // On the stack for the moment: every connection that waits would have one.
+            let mut bytes = [0; READ_SIZE];
+            let read = stream.read(&mut bytes)?;
+            buffer.extend_from_slice(bytes.get(..read).unwrap_or_default());
+            Ok(read)
+        });
         let Some(read) = self.daemon.runtime().until(until, read).await else { return Ok(None) };
         let read = read?;
-        self.buffer.extend_from_slice(bytes.get(..read).unwrap_or_default());
         self.hold(self.apart + self.buffer.capacity())?;
         Ok(Some(read))
     }

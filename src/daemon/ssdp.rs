@@ -7,7 +7,7 @@ use super::{system, Daemon, State};
 use crate::igd::tree;
 use crate::netlink::route::kind;
 use crate::proto::http;
-use crate::proto::ssdp::{self, Advert, Common};
+use crate::proto::ssdp::{self, Advert, Common, Target};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -100,26 +100,31 @@ impl Voice {
 fn search(daemon: &Daemon, voice: Voice, bytes: &[u8], from: SocketAddr, multicast: bool) {
     let Some(search) = ssdp::parse_search(bytes, multicast) else { return };
     let now = Instant::now();
-    let (answers, delay) = {
+    let (granted, delay) = {
         let mut state = daemon.state();
-        let mut answers = tree::answers(&search.target, &state.identity, &voice.base());
-        let wanted = answers.len() as u32;
+        let wanted = tree::answers(&search.target, &state.identity, &voice.base()).len() as u32;
         let granted = match wanted {
             0 => return,
             _ => state.budget.take(from.ip(), wanted, now),
         };
-        answers.truncate(granted as usize);
-        (answers, ssdp::delay(if multicast { search.mx } else { None }, state.random.u32(..)))
+        (granted, ssdp::delay(if multicast { search.mx } else { None }, state.random.u32(..)))
     };
-    log::debug!("{from} searches: {} answers", answers.len());
+    log::debug!("{from} searches: {granted} answers");
     let Some(waiting) = daemon.wait_for_answer() else { return };
     let task_daemon = daemon.clone();
+    // The answers themselves are many times as long.
+    let target = search.target.text().to_owned();
     let answer = async move {
         let daemon = task_daemon;
         daemon.runtime().sleep_until(now + delay).await;
+        let answers = Target::of(&target).map(|target| {
+            let mut answers = tree::answers(&target, &daemon.state().identity, &voice.base());
+            answers.truncate(granted as usize);
+            answers
+        });
         let date = http::date(system::unix_time());
         let mut out = Vec::new();
-        for advert in &answers {
+        for advert in answers.iter().flatten() {
             out.clear();
             // No answer has a HOST.
             daemon.with_common("", Some(&date), |common| {
