@@ -14,8 +14,8 @@ const QUERY: &str = "QueryStateVariable";
 
 /// Answers a POST or M-POST to a service's control URL.
 ///
-/// 400 without a readable SOAPACTION or body; 403 for a request that a web page sent, which no
-/// control point is; 500 with a fault for what the service refuses.
+/// 400 without a readable SOAPACTION or body; 415 without SOAPACTION where a web page could have
+/// sent it; 500 with a fault for what the service refuses.
 pub(super) fn respond<B: Backend + 'static>(
     ctx: &mut Context<'_, B>,
     face: Face,
@@ -23,14 +23,16 @@ pub(super) fn respond<B: Backend + 'static>(
     request: &http::Request<'_>,
     body: &[u8],
 ) -> http::Response {
-    if ["origin", "sec-fetch-site"].iter().any(|name| request.header(name).is_some()) {
-        return http::Response::new(403);
-    }
     let header = match request.method {
         http::Method::MPost => request
             .header("man")
             .and_then(soap::m_post_header)
             .and_then(|name| request.header(&name)),
+        // A browser sends SOAPACTION for a page only where the server has said that it may. So what
+        // has one is read whatever its type: not all control points name theirs.
+        _ if request.header_count("soapaction") == 0 && request.has_type_of_form() => {
+            return http::Response::new(415);
+        }
         _ => request.header("soapaction"),
     };
     let Some(target) = header.and_then(Target::parse) else {

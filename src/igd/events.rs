@@ -45,7 +45,7 @@ pub fn respond<P>(
     request: &Request<'_>,
     subscriber: Subscriber<'_, P>,
 ) -> Response {
-    if ["origin", "sec-fetch-site"].iter().any(|name| request.header(name).is_some()) {
+    if request.is_of_page() {
         return Response::new(403);
     }
     let now = subscriber.now;

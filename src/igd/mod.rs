@@ -94,13 +94,17 @@ impl<B: Backend> Context<'_, B> {
     }
 }
 
-/// Answers a request. HEAD gets the body of GET: the writer leaves it out.
+/// Answers a request. HEAD gets the body of GET: the writer leaves it out. 403 for what a web page
+/// sent, which no control point is; no answer has a header that would let a page read it.
 pub fn respond<B: Backend + 'static>(
     ctx: &mut Context<'_, B>,
     request: &http::Request<'_>,
     body: &[u8],
 ) -> http::Response {
     use http::Method::{Get, Head, MPost, Post};
+    if request.is_of_page() {
+        return http::Response::new(403);
+    }
     let Some(place) = tree::find(request.path).filter(|place| place.is_shown(ctx.identity)) else {
         return http::Response::new(404);
     };

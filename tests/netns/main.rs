@@ -14,6 +14,7 @@ mod traffic;
 mod ubusd;
 mod world;
 
+mod browser;
 mod control;
 mod discovery;
 mod endurance;

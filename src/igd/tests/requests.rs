@@ -61,7 +61,8 @@ fn header_and_body_must_name_the_same_action_item_49() {
     assert_eq!(send(&soapaction, &good), answer);
     assert_eq!(send(&soapaction, &get_ip("")), answer);
     assert_eq!(send(&soapaction, &format!("\r\n{good}\0")), answer);
-    assert_eq!(send("", &good), "HTTP 400");
+    assert_eq!(send("", &good), "HTTP 415");
+    assert_eq!(send("Content-Type: text/xml\r\n", &good), "HTTP 400");
     assert_eq!(send("SOAPACTION: \"\"\r\n", &good), "HTTP 400");
     assert_eq!(send(&soapaction, ""), "HTTP 400");
     assert_eq!(send(&soapaction, "<a/>"), "HTTP 400");
@@ -91,9 +92,35 @@ fn a_web_page_is_refused_but_a_script_runtime_is_not_item_260() {
         world.raw(&post("POST", V1.0, &headers, &get_ip(""))).status
     };
     assert_eq!(send("Origin: http://example.org"), 403);
-    assert_eq!(send("Sec-Fetch-Site: cross-site"), 403);
+    assert_eq!(send("Origin: null"), 403);
+    for site in ["cross-site", "same-site", "same-origin", "", "none\r\nSec-Fetch-Site: same-site"]
+    {
+        assert_eq!(send(&format!("Sec-Fetch-Site: {site}")), 403, "{site}");
+    }
+    assert_eq!(send("Sec-Fetch-Site: none"), 200);
     // Node.js sends this one by itself.
     assert_eq!(send("Sec-Fetch-Mode: cors"), 200);
+}
+
+#[test]
+fn what_a_form_could_send_is_told_from_a_control_point_by_its_soapaction_item_260() {
+    let mut world = world();
+    let urn = "urn:schemas-upnp-org:service:WANIPConnection:1";
+    let soapaction = format!("SOAPACTION: {urn}#{GET_IP}\r\n");
+    let mut send = |headers: &str| world.raw(&post("POST", V1.0, headers, &get_ip(""))).status;
+    for (kind, bare) in [
+        ("", 415),
+        ("Content-Type:\r\n", 415),
+        ("Content-Type: text/plain;charset=UTF-8\r\n", 415),
+        ("Content-Type: Text/Plain\r\n", 415),
+        ("Content-Type: application/x-www-form-urlencoded\r\n", 415),
+        ("Content-Type: multipart/form-data; boundary=x\r\n", 415),
+        ("Content-Type: text/xml\r\n", 400),
+        ("Content-Type: application/soap+xml\r\n", 400),
+    ] {
+        assert_eq!(send(kind), bare, "{kind}");
+        assert_eq!(send(&format!("{kind}{soapaction}")), 200, "{kind}");
+    }
 }
 
 #[test]

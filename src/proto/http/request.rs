@@ -213,6 +213,25 @@ impl<'a> Request<'a> {
         self.host_in_target.or_else(|| self.header("Host"))
     }
 
+    /// Whether a web page may have sent it: it has an `Origin`, or a `Sec-Fetch-Site` other than
+    /// `none`, which stands for the address bar (Fetch, Fetch Metadata §2.3).
+    pub fn is_of_page(&self) -> bool {
+        self.header_count("Origin") > 0
+            || self.values("Sec-Fetch-Site").any(|site| !site.eq_ignore_ascii_case(b"none"))
+    }
+
+    /// Whether a page of any site may send this type of body without the browser asking the server
+    /// first: none, or one of the three that forms have (Fetch, CORS-safelisted request-header).
+    pub fn has_type_of_form(&self) -> bool {
+        const FORMS: [&str; 3] =
+            ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
+        let essence = |value: &'a str| value.split(';').next().unwrap_or_default().trim();
+        match self.header("Content-Type").map(essence) {
+            None | Some("") => true,
+            Some(kind) => FORMS.iter().any(|form| form.eq_ignore_ascii_case(kind)),
+        }
+    }
+
     /// How the body is delimited (RFC 9112 §6.3). Ask for every request, whatever its method: a
     /// body left unread would be taken for the next request.
     ///
