@@ -16,21 +16,23 @@ const SILENCE: Duration = Duration::from_millis(700);
 const PER_HOST: usize = 16;
 
 /// A control point's place for events.
-struct Ear(TcpListener);
+pub struct Ear(TcpListener);
 
 impl Ear {
-    fn open(world: &World, at: End) -> Ear {
+    /// Listens there.
+    pub fn open(world: &World, at: End) -> Ear {
         let listener = world.inside(at.host, || TcpListener::bind(at.source).unwrap());
         listener.set_nonblocking(true).unwrap();
         Ear(listener)
     }
 
-    fn url(&self) -> String {
+    /// For CALLBACK.
+    pub fn url(&self) -> String {
         format!("http://{}/events?x=1", self.0.local_addr().unwrap())
     }
 
     /// The next connection, if one comes in time.
-    fn comes(&self, limit: Duration) -> Option<TcpStream> {
+    pub fn comes(&self, limit: Duration) -> Option<TcpStream> {
         let end = Instant::now() + limit;
         loop {
             match self.0.accept() {
@@ -48,6 +50,11 @@ impl Ear {
 
     /// The next NOTIFY, answered with this status.
     fn hear_and(&self, status: u16) -> String {
+        self.hear_with(&format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"))
+    }
+
+    /// The next NOTIFY, answered with these bytes.
+    pub fn hear_with(&self, answer: &str) -> String {
         let mut stream = self.comes(PATIENCE).expect("no NOTIFY comes");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (mut text, mut bytes) = (String::new(), [0; 4096]);
@@ -56,7 +63,6 @@ impl Ear {
             assert!(read > 0, "cut short: {text}");
             text.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
         }
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
         stream.write_all(answer.as_bytes()).unwrap();
         text
     }
@@ -78,13 +84,14 @@ impl Ear {
 }
 
 impl ControlPoint<'_> {
-    fn subscribe_to(&self, callbacks: &str) -> Answer {
+    /// SUBSCRIBE with this CALLBACK.
+    pub fn subscribe_to(&self, callbacks: &str) -> Answer {
         let headers = format!("CALLBACK: {callbacks}\r\nNT: upnp:event\r\nTIMEOUT: Second-300\r\n");
         self.event_request("SUBSCRIBE", &headers)
     }
 
     /// Subscribes; the SID.
-    fn subscribe(&self, ear: &Ear) -> String {
+    pub fn subscribe(&self, ear: &Ear) -> String {
         let answer = self.subscribe_to(&format!("<{}>", ear.url()));
         assert_eq!(answer.status, 200, "{answer:?}");
         header(&answer.head, "SID").to_owned()

@@ -22,6 +22,7 @@ mod events;
 mod faces;
 mod firewall;
 mod forwards;
+mod hostile;
 mod interfaces;
 mod ipv6;
 mod lifecycle;
