@@ -16,6 +16,7 @@ mod world;
 
 mod browser;
 mod control;
+mod cves;
 mod discovery;
 mod endurance;
 mod events;
