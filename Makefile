@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
-.PHONY: help build release demo test check lint bench bench-smoke storm clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz
+.PHONY: help build release demo test check lint bench bench-smoke storm clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz deny
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -75,6 +75,10 @@ unit-emulated: ## unit tests as big-endian MIPS, MIPS and ARMv5 in QEMU's user m
 
 feed: ## build and test as OpenWrt's feed builds Rust programs
 	@cross/feed.sh
+
+deny: ## licences, sources and bans of all crates by cargo-deny, which is built first if it is missing (minutes)
+	@$(CARGO) deny --version &>/dev/null || $(CARGO) install --locked cargo-deny@0.20.2
+	$(CARGO) deny --locked check licenses bans sources
 
 fuzz: ## fuzz the decoders with libFuzzer, 300 s each (SECONDS_EACH=…, TARGETS="pcp …"); needs a nightly Rust
 	@SECONDS_EACH=$(or $(SECONDS_EACH),300) fuzz/run.sh $(TARGETS)
