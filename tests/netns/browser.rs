@@ -1,6 +1,8 @@
 //! What a web page can have a LAN browser send: none of it is served, and nothing that is served can
 //! be read by a page. Requests are as Chromium and Firefox send them.
 
+mod chromium;
+
 use crate::clients::{header, Answer};
 use crate::malformed::{control, with_length};
 use crate::traffic::FROM_ALICE;

@@ -1,7 +1,7 @@
 //! The whole daemon against a real kernel: hosts, router and Internet are network namespaces,
 //! the firewall is shaped like OpenWrt's, packets are real.
 //!
-//! Needs root, `nft`, `ip`, `upnpc` and the clients that `tests/setup.sh` installs. Every test
+//! Needs root, `nft`, `ip`, `upnpc`, `chromium` and the clients that `tests/setup.sh` installs. Every test
 //! builds its own world and leaves nothing behind.
 
 // All of this is test code, though only some of it is marked `#[test]`.
