@@ -57,11 +57,13 @@ impl Pinholes {
 
     /// Puts one in, or in the place of the one with the same hole.
     fn put(&mut self, pinhole: Pinhole) {
-        self.last_unique_id = pinhole.unique_id;
         let pinhole = Box::new(pinhole);
         match self.place(&pinhole.hole) {
             Ok(place) => self.rows[place] = pinhole,
-            Err(place) => self.rows.insert(place, pinhole),
+            Err(place) => {
+                self.last_unique_id = pinhole.unique_id;
+                self.rows.insert(place, pinhole);
+            }
         }
     }
 

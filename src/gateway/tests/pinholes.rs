@@ -92,6 +92,19 @@ impl Lab {
 }
 
 #[test]
+fn a_unique_id_that_was_given_up_is_not_the_next_pinholes_after_a_refresh_154() {
+    let mut lab = Lab::new();
+    lab.open(hole(3000));
+    let given_up = lab.open(hole(3001)).unique_id;
+    lab.after(Duration::from_secs(1800));
+    lab.open(hole(3000));
+    lab.after(Duration::from_secs(1801));
+    assert_eq!(lab.gateway.pinhole(given_up), None, "its time is up");
+    // Whoever still knows the number must not close what another program has opened.
+    assert_ne!(lab.open(hole(3002)).unique_id, given_up);
+}
+
+#[test]
 fn the_same_five_keys_are_the_same_pinhole_with_a_new_lease_155() {
     let mut lab = Lab::new();
     let first = lab.open(hole(3000));
