@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
-.PHONY: help build release demo test check lint bench bench-smoke storm clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz deny
+.PHONY: help build release demo test check lint bench bench-smoke storm clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz deny soak soak-smoke
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,14 +31,15 @@ lint: ## formatting and lints
 	$(CARGO) fmt --check
 	@version=$$($(CARGO) clippy --version | sed -n 's/^clippy 0\.1\.\([0-9]*\).*/\1/p'); \
 	lints=(-D warnings); [ "$${version:-0}" -ge 95 ] || lints=(-A warnings); \
-	set -x; $(CARGO) clippy --locked --all-targets -- "$${lints[@]}"
+	set -x; $(CARGO) clippy --locked --all-targets --test soak -- "$${lints[@]}"
 
-test: setup ## everything: check, integration, namespaces, a short benchmark, router builds, an emulated router (as root)
+test: setup ## everything: check, integration, namespaces, a short benchmark and soak, router builds, an emulated router (as root)
 	@$(MAKE) --no-print-directory lint
 	$(CARGO) test --locked
 	$(CARGO) run --locked --quiet -- check uci/upnpd
 	tests/demo/run.sh
 	$(MAKE) --no-print-directory bench-smoke
+	$(MAKE) --no-print-directory soak-smoke
 	tests/openwrt/run.sh
 	tests/openwrt/package.py
 	tests/openwrt/apk.py
@@ -98,3 +99,10 @@ storm: ## a minute of everything a hostile LAN host can do, while another is ser
 bench-smoke: ## the same in less than a minute: shows that it works, and measures little (as root)
 	@tests/setup.sh bench
 	BENCH_SHORT=1 $(CARGO) bench --locked --bench versus
+
+soak: ## one hour of real clients, abuse, reloads and redials at once (SOAK_SECONDS=…, SOAK_SEED=… to repeat; as root)
+	@tests/setup.sh
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),3600) SOAK_SEED=$(SOAK_SEED) $(CARGO) test --locked --profile bench --test soak
+
+soak-smoke: ## the same in two minutes, as `make test` runs it (as root)
+	@$(MAKE) --no-print-directory soak SOAK_SECONDS=120

@@ -10,6 +10,7 @@
 mod clients;
 mod daemon;
 mod pcp_client;
+mod script;
 mod traffic;
 mod ubusd;
 mod world;
