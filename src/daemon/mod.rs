@@ -12,6 +12,8 @@ pub mod http;
 pub mod identity;
 pub mod lan;
 pub mod leases;
+#[cfg(test)]
+mod limits;
 pub mod neighbours;
 pub mod network;
 pub mod notify;

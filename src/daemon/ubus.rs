@@ -5,7 +5,7 @@
 //! silent or makes no sense is left and joined again after a pause. Nothing waits for ubusd but
 //! this task.
 
-mod events;
+pub(crate) mod events;
 pub mod interfaces;
 mod link;
 mod methods;

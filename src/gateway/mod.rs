@@ -14,7 +14,7 @@ mod add;
 mod closing;
 mod delete;
 mod elements;
-mod holds;
+pub(crate) mod holds;
 mod holes;
 mod map;
 mod map6;
