@@ -103,6 +103,53 @@ pub async fn listen(daemon: Daemon, listener: Io<UnixListener>) {
     }
 }
 
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// `status [json]`
+    Status {
+        /// As JSON.
+        json: bool,
+    },
+    /// `list [json]`
+    List {
+        /// As JSON.
+        json: bool,
+    },
+    /// `delete all`
+    DeleteAll,
+    /// `delete host ADDRESS`: everything of this host.
+    DeleteOf(IpAddr),
+    /// `delete ID`: one mapping or pinhole.
+    Delete(Id),
+}
+
+impl Question {
+    /// Reads a question's line. More words than a question has do not matter.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the one who asks.
+    pub fn read(line: &str) -> Result<Question, String> {
+        let mut words = line.split_ascii_whitespace();
+        let (question, form) = (words.next(), words.next());
+        let json = form == Some("json");
+        match (question, form) {
+            (Some("status"), _) => Ok(Question::Status { json }),
+            (Some("list"), _) => Ok(Question::List { json }),
+            (Some("delete"), Some("all")) => Ok(Question::DeleteAll),
+            (Some("delete"), Some("host")) => {
+                let host = words.next().and_then(|word| word.parse().ok());
+                host.map(Question::DeleteOf).ok_or_else(|| "not an address".into())
+            }
+            (Some("delete"), Some(id)) => {
+                let number = id.parse().map_err(|_| [id, ": not an id"].concat())?;
+                Ok(Question::Delete(Id(number)))
+            }
+            _ => Err("unknown question".into()),
+        }
+    }
+}
+
 struct Client {
     daemon: Daemon,
     stream: Io<UnixStream>,
@@ -110,30 +157,20 @@ struct Client {
 
 impl Client {
     async fn serve(self) -> io::Result<()> {
-        let question = self.question().await?;
-        let mut words = question.split_ascii_whitespace();
-        match (words.next(), words.next()) {
-            (Some("status"), form) => {
+        match Question::read(&self.question().await?) {
+            Ok(Question::Status { json }) => {
                 let status = Status::of(&self.daemon);
-                let text = if form == Some("json") { status.json() } else { status.text() };
+                let text = if json { status.json() } else { status.text() };
                 self.say(&format!("ok\n{text}\n")).await
             }
-            (Some("list"), form) => self.list(form == Some("json")).await,
-            (Some("delete"), Some("all")) => self.flush(None).await,
-            (Some("delete"), Some("host")) => match words.next().map(str::parse) {
-                Some(Ok(host)) => self.flush(Some(host)).await,
-                _ => self.say("error: not an address\n").await,
+            Ok(Question::List { json }) => self.list(json).await,
+            Ok(Question::DeleteAll) => self.flush(None).await,
+            Ok(Question::DeleteOf(host)) => self.flush(Some(host)).await,
+            Ok(Question::Delete(id)) => match self.daemon.delete(id) {
+                Ok(()) => self.say(&format!("ok\nmapping {id} closed\n")).await,
+                Err(refusal) => self.say(&format!("error: {id}: {refusal}\n")).await,
             },
-            (Some("delete"), Some(id)) => {
-                let deleted = id.parse().map_err(|_| "not an id".to_owned()).and_then(|id| {
-                    self.daemon.delete(Id(id)).map_err(|refusal| refusal.to_string())
-                });
-                match deleted {
-                    Ok(()) => self.say(&format!("ok\nmapping {id} closed\n")).await,
-                    Err(why) => self.say(&format!("error: {id}: {why}\n")).await,
-                }
-            }
-            _ => self.say("error: unknown question\n").await,
+            Err(why) => self.say(&format!("error: {why}\n")).await,
         }
     }
 
@@ -222,6 +259,29 @@ impl Client {
             self.say(&piece).await?;
             // Longer than any one turn of the loop: everybody else is heard first.
             self.daemon.runtime().sleep_until(Instant::now() + PAUSE).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_its_words_and_says_what_is_wrong_with_them() {
+        let host = "2001:db8::10".parse().unwrap();
+        for (line, want) in [
+            ("status\n", Ok(Question::Status { json: false })),
+            (" list  json more", Ok(Question::List { json: true })),
+            ("delete all", Ok(Question::DeleteAll)),
+            ("delete host 2001:db8::10", Ok(Question::DeleteOf(host))),
+            ("delete 7", Ok(Question::Delete(Id(7)))),
+            ("delete x", Err("x: not an id".to_owned())),
+            ("delete host", Err("not an address".to_owned())),
+            ("delete", Err("unknown question".to_owned())),
+            ("", Err("unknown question".to_owned())),
+        ] {
+            assert_eq!(Question::read(line), want, "{line}");
         }
     }
 }
