@@ -277,15 +277,17 @@ impl fmt::Display for Refusal {
 }
 
 /// The description as it is kept: control characters removed, surrounding space trimmed, cut to
-/// [`DESCRIPTION_MAX`] bytes at a character boundary.
+/// [`DESCRIPTION_MAX`] bytes at a character boundary. One that is as it is kept stays so.
 pub fn clean_description(text: &str) -> String {
     let mut out = String::new();
-    for c in text.trim().chars().filter(|c| !c.is_control()) {
+    let kept = text.chars().filter(|c| !c.is_control());
+    for c in kept.skip_while(|c| c.is_whitespace()) {
         if out.len() + c.len_utf8() > DESCRIPTION_MAX {
             break;
         }
         out.push(c);
     }
+    out.truncate(out.trim_end().len());
     out
 }
 
@@ -300,6 +302,10 @@ mod tests {
         let kept = clean_description(&long);
         assert_eq!(kept.len(), DESCRIPTION_MAX);
         assert_eq!(kept.chars().count(), DESCRIPTION_MAX / 2);
+        // What is kept is read back from lease files and the kernel, and cleaned once more.
+        assert_eq!(clean_description("\u{1} a \u{1}"), "a");
+        let cut = clean_description(&format!("{}  b", "a".repeat(DESCRIPTION_MAX - 1)));
+        assert_eq!(cut, "a".repeat(DESCRIPTION_MAX - 1));
     }
 
     #[test]

@@ -83,6 +83,8 @@ pub fn escape(out: &mut String, text: &str) {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&apos;"),
+            // As it is, a reader takes it for a line end (XML 1.0 §2.11).
+            '\r' => out.push_str("&#13;"),
             c if is_xml(c) => out.push(c),
             _ => {}
         }

@@ -18,10 +18,10 @@ fn seen(body: &[u8]) -> Result<String, Error> {
 
 #[test]
 fn what_is_escaped_comes_back_item_66() {
-    let text = "a<b>&\"c' é€😀 &amp;";
+    let text = "a<b>&\"c' é€😀 &amp;\r\n";
     let mut out = String::new();
     element(&mut out, "x", text);
-    assert_eq!(out, "<x>a&lt;b&gt;&amp;&quot;c&apos; é€😀 &amp;amp;</x>");
+    assert_eq!(out, "<x>a&lt;b&gt;&amp;&quot;c&apos; é€😀 &amp;amp;&#13;\n</x>");
     assert_eq!(with_root(out.as_bytes(), super::text).unwrap(), text);
     out.clear();
     escape(&mut out, "\0a\u{1}\u{ffff}b");
