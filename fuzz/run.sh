@@ -13,14 +13,55 @@ cargo +nightly --version >/dev/null 2>&1 ||
 cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-fuzz ||
   fail "cargo-fuzz could not be installed: cargo install cargo-fuzz"
 readonly FOR=${SECONDS_EACH:-300}
-[ $# -gt 0 ] || set -- $(sed -n 's/^name = "\(.*\)"/\1/p' fuzz/Cargo.toml | grep -v postern-fuzz)
+if [ $# -eq 0 ]; then
+  mapfile -t names < <(sed -n 's/^name = "\(.*\)"/\1/p' fuzz/Cargo.toml | grep -v postern-fuzz)
+  set -- "${names[@]}"
+fi
+
+# A row of messages has each with what happens (a byte in octal) and its length, in units, in front.
+wrapped() {
+  local what=$1 unit=$2 file size units
+  shift 2
+  for file; do
+    size=$(stat -c %s "$file")
+    units=$(((size + unit - 1) / unit))
+    [ "$units" -le 255 ] || continue
+    {
+      printf '%b' "\\0$what\\0$(printf %03o "$units")"
+      cat "$file"
+      head -c $((units * unit - size)) /dev/zero
+    } >"$corpus/row-$(basename "$file")"
+  done
+}
+
+readonly SEEDS=tests/captures
+found=()
+mkdir -p target
 for target; do
-  mkdir -p "fuzz/corpus/$target"
-  cp -n tests/captures/pcp/*.bin "fuzz/corpus/$target/" 2>/dev/null || true
+  corpus=fuzz/corpus/$target
+  mkdir -p "$corpus"
+  case $target in
+  natpmp | pcp) cp "$SEEDS"/pcp/*.bin "$corpus" ;;
+  pcp_service) wrapped 230 1 "$SEEDS"/pcp/*.bin ;;
+  service)
+    wrapped 230 1 "$SEEDS"/pcp/*.bin
+    wrapped 240 8 "$SEEDS"/{soap/*.http,http/*.txt}
+    ;;
+  ssdp) cp "$SEEDS"/ssdp/*.txt "$corpus" ;;
+  http) cp "$SEEDS"/{http/*.txt,soap/*.http} "$corpus" ;;
+  soap) cp "$SEEDS"/soap/*.http "$corpus" ;;
+  gena) cp "$SEEDS"/http/*.txt "$corpus" ;;
+  netlink) cp "$SEEDS"/netlink/*.bin "$corpus" ;;
+  ubus) cp "$SEEDS"/ubus/*.bin "$corpus" ;;
+  ctl) find "$SEEDS"/ctl -type f ! -name README.md -exec cp {} "$corpus" ';' ;;
+  leases) find "$SEEDS"/leases -type f ! -name README.md -exec cp {} "$corpus" ';' ;;
+  uci) find uci -type f -exec cp {} "$corpus" ';' ;;
+  *) fail "there is no target $target" ;;
+  esac
+  log=target/fuzz-$target.log
   echo "fuzz: $target for $FOR s"
-  cargo +nightly fuzz run "$target" -- -max_total_time="$FOR" -max_len=2048 -timeout=5 \
-    -rss_limit_mb=1024 -print_final_stats=1 2>&1 | tee "target/fuzz-$target.log" |
-    grep -E 'ERROR|SUMMARY|panicked|stat::number_of_executed_units|new_units_added' || true
-  grep -q 'stat::number_of_executed_units' "target/fuzz-$target.log" ||
-    fail "$target did not end well: see target/fuzz-$target.log"
+  cargo +nightly fuzz run "$target" -- -max_total_time="$FOR" -max_len=16384 -timeout=5 \
+    -rss_limit_mb=1024 -print_final_stats=1 >"$log" 2>&1 || found+=("$log")
+  grep -E 'ERROR|SUMMARY|panicked|stat::number_of_executed_units|new_units_added' "$log" || true
 done
+[ "${#found[@]}" -eq 0 ] || fail "something was found: see ${found[*]}"

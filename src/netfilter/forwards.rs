@@ -3,7 +3,7 @@
 //! Read from the rules themselves, whoever made them: from every chain that translates
 //! destinations before ours does, and the chains that it asks. Kept until somebody changes rules.
 
-mod rule;
+pub mod rule;
 
 use crate::gateway::mapping::Protocol;
 use crate::gateway::network::Wan;

@@ -1,0 +1,30 @@
+//! What each target asserts of its bytes.
+
+#[path = "../../fuzz/targets/ctl.rs"]
+pub mod ctl;
+#[path = "../../fuzz/targets/gena.rs"]
+pub mod gena;
+#[path = "../../fuzz/targets/http.rs"]
+pub mod http;
+#[path = "../../fuzz/targets/leases.rs"]
+pub mod leases;
+#[path = "../../fuzz/targets/natpmp.rs"]
+pub mod natpmp;
+#[path = "../../fuzz/targets/netlink.rs"]
+pub mod netlink;
+#[path = "../../fuzz/targets/pcp.rs"]
+pub mod pcp;
+#[path = "../../fuzz/targets/pcp_service.rs"]
+pub mod pcp_service;
+#[path = "../../fuzz/targets/service.rs"]
+pub mod service;
+#[path = "../../fuzz/targets/soap.rs"]
+pub mod soap;
+#[path = "../../fuzz/targets/ssdp.rs"]
+pub mod ssdp;
+#[path = "../../fuzz/targets/ubus.rs"]
+pub mod ubus;
+#[path = "../../fuzz/targets/uci.rs"]
+pub mod uci;
+#[path = "../../fuzz/targets/world.rs"]
+pub mod world;
