@@ -4,7 +4,7 @@
 use postern::netfilter::conntrack;
 use postern::netfilter::element::{self, SETS};
 use postern::netfilter::forwards::rule;
-use postern::netfilter::nft::Signal;
+use postern::netfilter::nft::{hook, Signal};
 use postern::netfilter::userdata::{
     read_note, read_stamp, read_unique_id, write_pinhole_note, write_stamp, USERDATA_MAX,
 };
@@ -43,6 +43,7 @@ fn read(message: &Message<'_>, net: &mut Net) {
     assert!(!net.apply(message), "told twice, nothing is another any more");
     assert!(neighbour::read(message).is_none_or(|a| a.len() <= neighbour::ADDRESS_MAX));
     assert!(diag::read(message).is_none_or(|(port, _)| port != 0));
+    let _ = (hook::drops_forward(message), hook::accepts_signal(message, Signal::CtMark(4)));
     let _ = rule::read(message);
     let _ = conntrack::read(message);
     if let Some(entry) = conntrack::Entry::read(message) {

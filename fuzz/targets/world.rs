@@ -1,21 +1,22 @@
-//! A gateway over a kernel in memory, with two hosts of both families, for rows of messages; and
-//! what must hold of it after each and at the end.
+//! A gateway over a kernel in memory, with two hosts of both families, for rows of messages; what
+//! may change by each. What must hold after it is in [`oracles`].
+
+#[path = "oracles.rs"]
+mod oracles;
 
 use postern::gateway::mapping::Protocol::Tcp;
-use postern::gateway::mapping::{External, Id, Mapping};
-use postern::gateway::pinhole::Pinhole;
+use postern::gateway::mapping::{Id, Mapping, Origin, Port, Refusal, Request};
+use postern::gateway::pinhole::{Hole, Pinhole, PinholeRequest};
 use postern::gateway::policy::{Limits, PermRule, Policy};
-use postern::gateway::{
-    Event, Gateway, Lan, Wan, EVENTS_MAX, FILTERS_MAX, PINHOLES_MAX, PINHOLES_PER_ADDRESS,
-};
+use postern::gateway::{Gateway, Lan, Wan};
 use postern::netfilter::memory::Memory;
-use postern::netfilter::{Note, Rule, Slot};
+use postern::netfilter::{Backend, BackendError, Rule, Slot};
 use postern::pcp::{answer, Packet, Settings};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-/// Limits that a row can reach, but high enough for [`FILTERS_MAX`].
+/// Limits that a row can reach, but high enough for the most filters.
 const LIMITS: Limits = Limits { mappings: 20, mappings_per_host: 12 };
 
 const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
@@ -69,11 +70,14 @@ impl World {
     }
 
     /// What happens to the gateway beside messages, `step` 0 to 5: time passes, the kernel refuses,
-    /// somebody changes its elements, the WAN, the LAN or the rules are others. Returns how many
-    /// bytes of `data` it was told by.
+    /// somebody changes its elements, the WAN, the LAN or the rules are others, the owner has
+    /// something done. Returns how many bytes of `data` it was told by.
     pub fn happen(&mut self, step: u8, length: u8, data: &[u8]) -> usize {
         match step {
             0 => self.advance(u64::from(length) * 10),
+            1 if length % 8 == 7 => {
+                self.gateway.backend().fail_with(BackendError::OutOfStep("told".into()));
+            }
             1 => self.gateway.backend().fail_next(1 + usize::from(length % 3)),
             2 => self.set_wan(length),
             3 => {
@@ -82,7 +86,8 @@ impl World {
                 return places.len();
             }
             4 => self.set_lans(length % 2 == 0),
-            _ => self.set_policy(length),
+            _ if length < 128 => self.set_policy(length),
+            _ => self.owner(length),
         }
         0
     }
@@ -123,9 +128,62 @@ impl World {
         }
     }
 
-    /// Somebody changes the kernel's elements, and the gateway is told to look.
+    /// What the owner does by hand.
+    fn owner(&mut self, which: u8) {
+        let at = usize::from(which & 3);
+        let now = self.now;
+        let description = "by hand";
+        match (which >> 2 & 7, HOSTS[at]) {
+            (0, _) => {
+                let (mappings, pinholes, _) = self.tables();
+                let mut ids = mappings.iter().map(|m| m.id).chain(pinholes.iter().map(|p| p.id));
+                let id = ids.nth(at);
+                let done = self.gateway.delete_id(id.unwrap_or(Id(u64::MAX)), now);
+                assert!(id.is_some() || done == Err(Refusal::NoSuchMapping));
+            }
+            (1, host) => drop(self.gateway.flush_host(host, now)),
+            (2, _) => {
+                if self.gateway.flush(now).is_ok() {
+                    assert!(self.gateway.is_empty() && self.gateway.pinholes().next().is_none());
+                }
+            }
+            (port, IpAddr::V4(client)) => {
+                let request = Request {
+                    client,
+                    origin: Origin::Manual,
+                    protocol: Tcp,
+                    port: Port::Exactly(7000 + u16::from(port)),
+                    remote: None,
+                    internal: SocketAddrV4::new(client, 7000),
+                    lease: None,
+                    enabled: true,
+                    description,
+                    high_ports_only: false,
+                };
+                let _ = self.gateway.add(&request, now);
+            }
+            (port, IpAddr::V6(client)) => {
+                let internal_port = 7000 + u16::from(port);
+                let (remote, remote_port) = (None, None);
+                let hole =
+                    Hole { internal: client, internal_port, protocol: Tcp, remote, remote_port };
+                let lease = Duration::from_secs(3600);
+                let origin = Origin::Manual;
+                let high_ports_only = false;
+                let request =
+                    PinholeRequest { client, origin, hole, lease, description, high_ports_only };
+                let _ = self.gateway.add_pinhole(&request, now);
+            }
+        }
+    }
+
+    /// Somebody changes the kernel's elements, or takes the whole table away, and the gateway is
+    /// told to look.
     fn tamper(&mut self, places: &[u8]) {
         self.tampered = true;
+        if places.is_empty() {
+            let _ = self.gateway.backend().remove();
+        }
         let later = self.now + Duration::from_secs(1000);
         let elements = self.gateway.backend().elements_mut();
         for place in places {
@@ -155,6 +213,14 @@ impl World {
         let before = self.tables();
         let may = message(self);
         let after = self.tables();
+        let by_hand = |(mappings, pinholes, _): &Tables| {
+            let mappings: Vec<Mapping> =
+                mappings.iter().filter(|m| m.origin == Origin::Manual).cloned().collect();
+            let pinholes: Vec<Pinhole> =
+                pinholes.iter().filter(|p| p.origin == Origin::Manual).cloned().collect();
+            (mappings, pinholes)
+        };
+        assert_eq!(by_hand(&before), by_hand(&after), "no host touches what is the owner's");
         match may {
             May::Nothing => assert_eq!(before, after),
             May::Own if self.gateway.policy().secure_mode => {
@@ -200,138 +266,6 @@ impl World {
         let mappings = (0..self.gateway.len()).filter_map(|at| self.gateway.at(at).cloned());
         let pinholes = self.gateway.pinholes().cloned();
         (mappings.collect(), pinholes.collect(), self.gateway.system_update_id())
-    }
-
-    /// What must hold at any time.
-    pub fn check(&mut self) {
-        self.gateway.backend().set_now(self.now);
-        self.hear();
-        let (mappings, pinholes, _) = self.tables();
-        assert!(mappings.iter().eq(self.told.values()));
-        assert!(pinholes
-            .iter()
-            .map(|p| p.id)
-            .collect::<BTreeSet<_>>()
-            .iter()
-            .eq(self.told6.keys()));
-        assert!(pinholes.iter().all(|p| self.told6.get(&p.id) == Some(p)));
-
-        let of_host = |host: &Ipv4Addr| mappings.iter().filter(|m| m.internal.ip() == host).count();
-        assert!(mappings.len() <= usize::from(LIMITS.mappings));
-        let per_host = usize::from(LIMITS.mappings_per_host);
-        assert!(mappings.iter().all(|m| of_host(m.internal.ip()) <= per_host));
-        let mut owners = BTreeMap::new();
-        for m in &mappings {
-            assert_eq!(self.gateway.find(&m.external), Some(m));
-            let owner = owners.entry((m.external.protocol, m.external.port));
-            assert_eq!(owner.or_insert(*m.internal.ip()), m.internal.ip());
-        }
-        let of_address =
-            |p: &Pinhole| pinholes.iter().filter(|o| o.hole.internal == p.hole.internal).count();
-        assert!(pinholes.len() <= PINHOLES_MAX);
-        assert!(pinholes.iter().all(|p| of_address(p) <= PINHOLES_PER_ADDRESS));
-    }
-
-    /// The events tell what has become of each mapping and pinhole.
-    fn hear(&mut self) {
-        let (mut count, mut external) = (0, None);
-        while let Some(event) = self.gateway.next_event() {
-            count += 1;
-            match event {
-                Event::Added { mapping, new } => {
-                    assert_eq!(self.told.insert(mapping.id, mapping).is_none(), new);
-                }
-                Event::Removed { mapping, .. } => {
-                    assert_eq!(self.told.remove(&mapping.id), Some(mapping));
-                }
-                Event::PinholeAdded { pinhole, new } => {
-                    assert_eq!(self.told6.insert(pinhole.id, pinhole).is_none(), new);
-                }
-                Event::PinholeRemoved { pinhole, .. } => {
-                    assert_eq!(self.told6.remove(&pinhole.id), Some(pinhole));
-                }
-                Event::External(state) => external = Some(state),
-            }
-        }
-        assert!(external.is_none_or(|told| told == self.gateway.external()));
-        assert!(count <= EVENTS_MAX);
-    }
-
-    /// Nothing fails any more: the kernel holds what the table wants, and no less can be read back
-    /// from it.
-    pub fn end(mut self) {
-        self.gateway.backend().heal();
-        self.gateway.handle_timeout(self.now);
-        let behind = self.gateway.needs_resync() || self.tampered;
-        let before = self.gateway.backend().changes();
-        self.gateway.resync(self.now).unwrap();
-        let after = self.gateway.backend().changes();
-        assert!(behind || after == before, "the kernel was not in step");
-        self.gateway.resync(self.now).unwrap();
-        assert_eq!(self.gateway.backend().changes(), after, "it does not come into step");
-        self.check();
-        self.in_step();
-
-        let (mappings, pinholes, _) = self.tables();
-        let mut again =
-            Gateway::new(std::mem::take(self.gateway.backend()), self.gateway.policy().clone(), 1);
-        again.set_lans(self.gateway.lans().to_vec(), self.now);
-        again.set_wan(self.gateway.wan().clone()).unwrap();
-        assert_eq!(again.adopt(self.now), Ok(mappings.len() + pinholes.len()));
-        let before = (self.gateway.len(), again.backend().changes());
-        again.resync(self.now).unwrap();
-        assert_eq!((again.len(), again.backend().changes()), before);
-        self.gateway = again;
-        let read = self.tables();
-        let words = |m: &Mapping| (m.id, m.external, m.internal, m.enabled, m.description.clone());
-        assert!(read.0.iter().map(words).eq(mappings.iter().map(words)));
-        let words = |p: &Pinhole| (p.id, p.unique_id, p.hole, p.guard.clone());
-        assert!(read.1.iter().map(words).eq(pinholes.iter().map(words)));
-    }
-
-    /// Each element is some mapping's or pinhole's, and each of these has its own.
-    fn in_step(&mut self) {
-        let (mappings, pinholes, _) = self.tables();
-        let elements = self.gateway.backend().elements();
-        let rules = || elements.values().map(|kept| &kept.element.rule);
-        let noted: BTreeSet<Id> = rules().filter_map(Rule::note).map(|note| note.id).collect();
-        let ids = mappings.iter().map(|m| m.id).chain(pinholes.iter().map(|p| p.id));
-        assert_eq!(noted, ids.collect());
-        assert!(rules().filter_map(Rule::note).all(|note| !Note::is_foreign(note)));
-        for rule in rules() {
-            let of = |enabled: bool, to: &dyn Fn(&Mapping) -> bool| {
-                assert!(mappings.iter().any(|m| m.enabled == enabled && to(m)), "{rule:?}");
-            };
-            match rule {
-                Rule::Gate { protocol, port } | Rule::Select { protocol, port } => {
-                    of(true, &|m| (m.external.protocol, m.external.port) == (*protocol, *port));
-                }
-                Rule::Forward { internal, note, .. } | Rule::Filtered { internal, note, .. } => {
-                    of(true, &|m| (m.id, m.internal) == (note.id, *internal));
-                }
-                Rule::Held { internal, note, .. } => {
-                    of(false, &|m| (m.id, m.internal) == (note.id, *internal));
-                }
-                Rule::Reverse { protocol, internal, port } => of(true, &|m| {
-                    let External { protocol: of, port: from, .. } = m.external;
-                    (of, m.internal, from) == (*protocol, *internal, *port)
-                }),
-                Rule::Pinhole { hole, note, .. } | Rule::Filtered6 { hole, note, .. } => {
-                    assert!(pinholes.iter().any(|p| (p.id, p.hole) == (note.id, *hole)));
-                }
-                Rule::Select6 { internal } => {
-                    assert!(pinholes.iter().any(|p| p.hole.internal == *internal));
-                }
-            }
-        }
-        for m in mappings.iter().filter(|m| m.enabled) {
-            let External { protocol, port, .. } = m.external;
-            assert!(elements.contains_key(&Slot::Gate(protocol, port)), "{m:?}");
-            assert!(elements.contains_key(&Slot::Reverse(protocol, m.internal)), "{m:?}");
-        }
-        let of = |is: fn(&&Slot) -> bool| elements.keys().filter(is).count();
-        assert!(of(|slot| matches!(slot, Slot::Filtered(..))) <= FILTERS_MAX);
-        assert!(of(|slot| matches!(slot, Slot::Filtered6(..))) <= FILTERS_MAX);
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`Backend::apply`] returns. What somebody else has put among the elements is read back, too, so
 //! that the gateway can remove it.
 
-mod hook;
+pub mod hook;
 
 pub use crate::netfilter::ruleset::Signal;
 pub use hook::Hook;

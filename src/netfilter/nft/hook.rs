@@ -50,7 +50,7 @@ pub(super) fn look(socket: &mut Socket, writer: &mut Writer, signal: Signal) -> 
 }
 
 /// A base chain of another table, for IPv4 or IPv6, that drops forwarded packets by default.
-fn drops_forward(message: &Message<'_>) -> bool {
+pub fn drops_forward(message: &Message<'_>) -> bool {
     let chain = message.attributes(nfnl::HEADER_LEN);
     let hook = chain.nest(a::CHAIN_HOOK).find(a::HOOK_NUMBER).and_then(be32);
     let policy = chain.find(a::CHAIN_POLICY).and_then(be32);
@@ -58,7 +58,7 @@ fn drops_forward(message: &Message<'_>) -> bool {
 }
 
 /// A rule of another table that tests our bit and accepts.
-fn accepts_signal(message: &Message<'_>, signal: Signal) -> bool {
+pub fn accepts_signal(message: &Message<'_>, signal: Signal) -> bool {
     let rule = message.attributes(nfnl::HEADER_LEN);
     if !is_foreign(message, rule.find(a::RULE_TABLE)) {
         return false;
