@@ -8,7 +8,7 @@ use postern::igd::events::{self, Subscriber};
 use postern::igd::subscriptions::{
     Outcome, Subscriptions, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_HOST,
 };
-use postern::igd::{respond, Context, Counters, Face, Identity, Link, Service};
+use postern::igd::{respond, Context, Counters, Face, Identity, Link, Listing, Service, PIECE_LEN};
 use postern::netfilter::memory::Memory;
 use postern::proto::http::{parse_head, Request, Response};
 use postern::proto::xml;
@@ -36,7 +36,7 @@ impl Of {
     /// A value of its kind, a wrong one at times.
     fn value(self, byte: u8) -> String {
         let all: &[&str] = match self {
-            Of::Port => &["7000", "7001", "7002", "7003", "80", "5000", "0", "65536"],
+            Of::Port => &["7000", "7001", "7002", "65535", "7003", "80", "5000", "0", "65536"],
             Of::Client => &["192.168.1.10", "192.168.1.20", "192.168.1.1", "10.9.9.9", "", "x"],
             Of::Client6 => &["2001:db8:1::10", "2001:db8:1::20", "[2001:db8:1::10]", "::", ""],
             Of::Protocol => &["TCP", "UDP", "udp", "17", "6", "", "65535"],
@@ -99,7 +99,7 @@ const ACTIONS: [Asked; 16] = [
     // These only read.
     (
         Service::WanIp,
-        "GetListOfPortMappings",
+        LISTING,
         &[
             ("NewStartPort", Of::Port),
             ("NewEndPort", Of::Port),
@@ -117,6 +117,7 @@ const ACTIONS: [Asked; 16] = [
     (Service::WanIpv6Firewall, "GetOutboundPinholeTimeout", PINHOLE.split_at(5).0),
     (Service::WanCommon, "GetCommonLinkProperties", &[]),
 ];
+const LISTING: &str = "GetListOfPortMappings";
 /// So many of them change something.
 const CHANGING: usize = 7;
 
@@ -126,6 +127,8 @@ struct Upnp {
     subscriptions: Subscriptions<()>,
     /// How many have subscribed.
     subscribed: u8,
+    /// What is left of an answer that comes in pieces, and how many have come.
+    listing: Option<(Listing, usize)>,
 }
 
 pub fn run(mut bytes: &[u8]) {
@@ -143,6 +146,7 @@ pub fn run(mut bytes: &[u8]) {
         }
         bytes = &rest[taken..];
         upnp.events(&mut world, what & 0x80 != 0);
+        upnp.piece(&world);
         world.check();
     }
     world.end();
@@ -213,19 +217,64 @@ impl Upnp {
                     done(world, action, &given);
                     May::Own
                 }
+                200 if action == LISTING && what & 0x80 != 0 => {
+                    self.listed(world, &response, &given);
+                    May::Nothing
+                }
                 _ => May::Nothing,
             }
         });
     }
 
+    /// One piece more of the answer that is under way, whatever has changed meanwhile.
+    fn piece(&mut self, world: &World) -> Option<Vec<u8>> {
+        let (listing, pieces) = self.listing.as_mut()?;
+        let piece = listing.next(&world.gateway, world.now);
+        *pieces += 1;
+        // A host may have made other mappings since, but each has a larger port.
+        assert!(*pieces <= usize::from(u16::MAX));
+        match &piece {
+            Some(piece) => assert!(piece.len() < PIECE_LEN + 4000),
+            None => self.listing = None,
+        }
+        piece
+    }
+
+    /// The number of entries in a whole listing is that of the mappings asked for.
+    fn listed(&mut self, world: &World, response: &Response, given: &[(&str, String)]) {
+        let mut text = response.body.clone();
+        while let Some(piece) = self.piece(world) {
+            text.extend(piece);
+        }
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.ends_with("</s:Envelope>\r\n"), "{text}");
+        let of = |name: &str| given.iter().find(|g| g.0 == name).map_or("", |g| &*g.1);
+        let number = |name: &str| of(name).parse().unwrap_or(0);
+        let Some(protocol) = Protocol::from_name(of("NewProtocol")) else { return };
+        let ports = number("NewStartPort")..=number("NewEndPort");
+        let most = match number("NewNumberOfPorts") {
+            0 => usize::MAX,
+            most => most.into(),
+        };
+        let there = world.gateway.range(protocol, ports).count().min(most);
+        let entries = text.matches("<p:PortMappingEntry>").count();
+        let all = ["1", "true"].contains(&of("NewManage"));
+        assert!(if all { entries == there } else { (1..=there).contains(&entries) }, "{text}");
+    }
+
     fn respond(
-        &self,
+        &mut self,
         world: &mut World,
         client: IpAddr,
         request: &Request<'_>,
         body: &[u8],
     ) -> Response {
-        self.within(world, client, |context| respond(context, request, body))
+        let (response, listing) = self.within(world, client, |context| {
+            (respond(context, request, body), context.listing.take())
+        });
+        assert_eq!(response.goes_on, listing.is_some());
+        self.listing = listing.map(|listing| (listing, 0));
+        response
     }
 
     fn within<T>(
@@ -243,6 +292,7 @@ impl Upnp {
             client,
             same_host: &|address| same_host(address, client),
             timeouts: &|_| Some(60),
+            listing: None,
         })
     }
 

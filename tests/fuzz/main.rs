@@ -119,7 +119,11 @@ fn no_row_of_requests_brings_the_table_out_of_step_or_over_its_limits() {
                     let request = random.choice(&requests).unwrap().clone();
                     step(row, what, &changed(random, request), service::UNIT);
                 }
-                // A host's own ports, one after the other.
+                // All of a host's ports, which are listed in more than one piece.
+                9.. if crowd && random.u8(..8) == 0 => {
+                    step(row, what | 0x80, &[7, 128, 3, 0, 0, 3], 1);
+                }
+                // These one after the other.
                 9.. if crowd => step(row, what & !3, &[0, 0, random.u8(129..), 0], 1),
                 3 | 9.. => {
                     // The first values are the good ones; so two requests meet more often.
