@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 /// Limits that a row can reach, but high enough for the most filters.
-const LIMITS: Limits = Limits { mappings: 36, mappings_per_host: 24, new_per_minute: 0 };
+const LIMITS: Limits = Limits { mappings: 40, mappings_per_host: 32, new_per_minute: 0 };
 
 const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
 
