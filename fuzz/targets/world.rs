@@ -249,12 +249,15 @@ impl World {
                 IpAddr::V6(host) => host.octets(),
             });
         }
+        // NAT-PMP's end of all leaves those that the host may not end, and says so.
+        let ends_all = datagram.get(4..6) == Some(&[0; 2]) && datagram.get(8..12) == Some(&[0; 4]);
         self.ask(host, |world| {
             let source = SocketAddr::new(host, 4000);
             let packet = Packet { bytes: &datagram, source, epoch: 7, now: world.now };
             match answer(&mut world.gateway, &settings, &packet).as_deref() {
                 None => May::Nothing,
                 Some([2, _, _, code, ..]) if *code != 0 => May::Nothing,
+                Some([0, _, 0, 2, ..]) if ends_all => May::Own,
                 Some([0, _, high, low, ..]) if [*high, *low] != [0, 0] => May::Nothing,
                 Some(_) if settings.third_party.contains(&host) => May::All,
                 Some(_) => May::Own,
