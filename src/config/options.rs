@@ -122,6 +122,10 @@ pub struct Config {
     pub revoke_flows: bool,
     /// `ubus_socket`: absolute path of ubusd's socket; `None` when written `none`: no ubus.
     pub ubus_socket: Option<String>,
+    /// `user`: by name or number, who the daemon becomes once it has started as root.
+    pub user: Option<String>,
+    /// `seccomp`: let the kernel end the daemon at a system call that it has no use for.
+    pub seccomp: bool,
     /// `http_names`: names accepted in HTTP's Host header besides addresses, at most
     /// [`NAMES_MAX`], in lower case.
     pub http_names: Vec<String>,
@@ -173,6 +177,8 @@ impl Default for Config {
             pcp_third_party: Vec::new(),
             revoke_flows: true,
             ubus_socket: Some(UBUS_SOCKET.into()),
+            user: None,
+            seccomp: true,
             http_names: Vec::new(),
             perm_rules: Vec::new(),
         }

@@ -102,6 +102,8 @@ const OPTIONS: &[(&[&str], How)] = &[
     (&["pcp_third_party"], Each(|c| c.pcp_third_party.clear(), pcp_third_party)),
     (&["revoke_flows"], Flag(|c| &mut c.revoke_flows)),
     (&["ubus_socket"], One(ubus_socket)),
+    (&["user"], Text(|c| &mut c.user)),
+    (&["seccomp"], Flag(|c| &mut c.seccomp)),
     (&["http_names"], Each(|c| c.http_names.clear(), http_name)),
     (&["clean_ruleset_threshold", "clean_ruleset_interval"], Obsolete),
     // What only the init script reads.

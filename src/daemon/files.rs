@@ -10,10 +10,11 @@ use crate::config::options::{Config, Uuid};
 use crate::gateway::mapping::Mapping;
 use crate::gateway::Gateway;
 use crate::netfilter::Backend;
+use crate::sys::privileges::User;
 use std::fmt::{self, Write};
 use std::fs;
-use std::io::{self, BufWriter, Read, Write as _};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::{self, BufWriter, Read, Seek, Write as _};
+use std::os::unix::fs::{fchown, lchown, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ pub const STATE_DELAY: Duration = Duration::from_secs(600);
 pub fn peer_delay(mappings: usize) -> Duration {
     Duration::from_secs(2) + Duration::from_millis(10).saturating_mul(mappings as u32)
 }
+
+/// What the state directory has, with what is there for a moment while a file is replaced.
+const OURS: [&str; 5] = ["leases", "leases.new", "uuid", "uuid.new", "control"];
 
 /// Where the files are.
 pub struct Files {
@@ -38,9 +42,7 @@ impl Files {
     pub fn new(state: &Path, config: &Config) -> Files {
         let peer = |name, path: &Option<String>| {
             let mut path = path.as_ref().map(PathBuf::from);
-            // With those that are there for a moment while one is replaced.
-            let ours = ["leases", "leases.new", "uuid", "uuid.new", "control"];
-            let clash = |path: &mut PathBuf| ours.iter().any(|name| *path == state.join(name));
+            let clash = |path: &mut PathBuf| OURS.iter().any(|name| *path == state.join(name));
             if let Some(path) = path.take_if(clash) {
                 log::warn!(
                     "option {name}: {} is a file of the state directory's own, so no lease file \
@@ -56,6 +58,41 @@ impl Files {
             peer: peer("upnp_lease_file", &config.upnp_lease_file),
             peer6: peer("upnp_lease_file6", &config.upnp_lease_file6),
         }
+    }
+
+    /// Gives a user the state directory with what is in it, and the peer's files, which are made for
+    /// that. To be done as root.
+    ///
+    /// # Errors
+    /// The directory cannot be given away, as one that has others in it, which is then not only ours.
+    pub fn give(&self, state: &Path, user: User) -> io::Result<()> {
+        let (uid, gid) = (Some(user.uid), Some(user.gid));
+        let metadata = fs::metadata(state)?;
+        if metadata.uid() != user.uid {
+            if metadata.nlink() > 2 {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
+            for name in OURS {
+                // Most are not there.
+                let _ = lchown(state.join(name), uid, gid);
+            }
+            lchown(state, uid, gid)?;
+        }
+        // Root can always replace them.
+        for path in self.peer.iter().chain(&self.peer6).filter(|_| user.uid != 0) {
+            let mut options = fs::OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o644);
+            let file = options.custom_flags(libc::O_NOFOLLOW).open(path);
+            let given = file.and_then(|file| match file.metadata()?.nlink() {
+                1 => fchown(&file, uid, gid),
+                // Another name of somebody's file.
+                _ => Err(io::ErrorKind::AlreadyExists.into()),
+            });
+            if let Err(e) = given {
+                log::warn!("{}: cannot be made the user's: {e}", path.display());
+            }
+        }
+        Ok(())
     }
 
     /// What an earlier run left: our own file, else the peer's.
@@ -82,7 +119,7 @@ impl Files {
         run: &Run,
         clocks: &Clocks,
     ) -> Result<(), String> {
-        replace(&self.leases, 0o600, |out| {
+        replace(&self.leases, 0o600, &mut |out| {
             leases::write(out, all(gateway), gateway.pinholes(), run, clocks)
         })
     }
@@ -97,10 +134,10 @@ impl Files {
         clocks: &Clocks,
     ) -> Result<(), String> {
         if let Some(path) = &self.peer {
-            replace(path, 0o644, |out| leases::write_peer(out, all(gateway), clocks))?;
+            replace(path, 0o644, &mut |out| leases::write_peer(out, all(gateway), clocks))?;
         }
         if let Some(path) = &self.peer6 {
-            replace(path, 0o644, |out| leases::write_peer6(out, gateway.pinholes(), clocks))?;
+            replace(path, 0o644, &mut |out| leases::write_peer6(out, gateway.pinholes(), clocks))?;
         }
         Ok(())
     }
@@ -113,7 +150,7 @@ impl Files {
     /// Keeps the UUID for the next run.
     pub fn keep_uuid(&self, uuid: &[u8; 16]) {
         if self.uuid().as_ref() != Some(uuid) {
-            if let Err(e) = replace(&self.uuid, 0o600, |out| write!(out, "{}", Uuid(*uuid))) {
+            if let Err(e) = replace(&self.uuid, 0o600, &mut |out| write!(out, "{}", Uuid(*uuid))) {
                 log::warn!("{e}");
             }
         }
@@ -126,7 +163,7 @@ fn all<B: Backend>(gateway: &Gateway<B>) -> impl Iterator<Item = &Mapping> {
 }
 
 /// A file's text, if it is there, not too long and UTF-8 (what is not is replaced).
-fn read_bounded(path: &Path) -> Option<String> {
+pub(super) fn read_bounded(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     let file = match fs::File::open(path) {
         Ok(file) => file,
@@ -156,28 +193,37 @@ impl Write for Text {
     }
 }
 
-/// Writes beside the file and renames, so that a reader sees the old text or the new one.
+/// Writes beside the file and renames, so that a reader sees the old text or the new one. Where the
+/// folder is not ours but the file is, it is written over.
 fn replace(
     path: &Path,
     mode: u32,
-    write: impl FnOnce(&mut dyn Write) -> fmt::Result,
+    write: &mut dyn FnMut(&mut dyn Write) -> fmt::Result,
 ) -> Result<(), String> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let attempt = || -> io::Result<()> {
+    let mut attempt = || -> io::Result<()> {
         // What is there is a run's that was interrupted, or a link that somebody else put there.
         match fs::remove_file(&beside) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
         }
         let mut options = fs::OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(mode).open(&beside)?;
+        options.write(true).mode(mode).custom_flags(libc::O_NOFOLLOW);
+        let opened = options.clone().create_new(true).open(&beside);
+        let over = opened.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied);
+        let file = if over { options.open(path)? } else { opened? };
         file.set_permissions(PermissionsExt::from_mode(mode))?;
         let mut text = Text { file: BufWriter::new(file), error: None };
         if write(&mut text).is_err() {
             return Err(text.error.unwrap_or_else(|| io::ErrorKind::Other.into()));
         }
         text.file.flush()?;
+        if over {
+            let file = text.file.get_mut();
+            let end = file.stream_position()?;
+            return file.set_len(end);
+        }
         fs::rename(&beside, path)
     };
     attempt().map_err(|e| {
@@ -196,17 +242,19 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("postern-files-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("x");
-        replace(&path, 0o644, |out| out.write_str("one")).unwrap();
+        replace(&path, 0o644, &mut |out| out.write_str("one")).unwrap();
         let victim = dir.join("victim");
         fs::write(&victim, "safe").unwrap();
         std::os::unix::fs::symlink(&victim, dir.join("x.new")).unwrap();
-        replace(&path, 0o600, |out| out.write_str("two")).unwrap();
+        replace(&path, 0o600, &mut |out| out.write_str("two")).unwrap();
         assert_eq!(read_bounded(&victim).unwrap(), "safe");
         fs::remove_file(&victim).unwrap();
         assert_eq!(read_bounded(&path).unwrap(), "two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
-        assert!(replace(&dir.join("no/such"), 0o600, |_| Ok(())).unwrap_err().contains("no/such"));
+        assert!(replace(&dir.join("no/such"), 0o600, &mut |_| Ok(()))
+            .unwrap_err()
+            .contains("no/such"));
         fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -4,6 +4,7 @@
 //! one deadline of all leases, then the LAN's requests. A request is answered in one go from
 //! bytes to kernel and back; nothing else runs in between, and nothing in between can wait.
 
+pub mod confine;
 pub mod ctl;
 pub mod fields;
 pub mod files;
@@ -135,6 +136,8 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let signals = need(sys::Signals::open(), "signals")?;
     let dir = options.state.display();
     need(std::fs::create_dir_all(&options.state), format_args!("cannot make {dir}"))?;
+    let files = Files::new(&options.state, &config);
+    confine::privileges(&options, &config, &files)?;
     // Held until the end. The table is the namespace's, so its only owner is found by a name that
     // is the namespace's too, whatever the state directory.
     let _owner = ctl::own_table().map_err(|e| match e.kind() {
@@ -154,7 +157,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let nft = Nft::open(config.ct_mark, uptime).map_err(|e| {
         Failure::System(format!("nf_tables: {e} (is kmod-nft-nat there? is this root?)"))
     })?;
-    let state = State::new(options, config, networks, nft, net, uptime);
+    let state = State::new(options, config, networks, files, nft, net, uptime);
     let daemon = Daemon(Rc::new(Inner {
         runtime: runtime.clone(),
         state: RefCell::new(state),
@@ -195,6 +198,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         runtime.spawn(ctl::listen(daemon.clone(), control)),
         runtime.spawn(ubus::follow(daemon.clone())),
     ];
+    confine::calls(&daemon.state().config);
     let ended = need(runtime.block_on(daemon.obey(signals)), "epoll")?;
     drop(tasks);
     daemon.stop();
@@ -206,11 +210,11 @@ impl State {
         options: Options,
         config: Config,
         networks: Networks,
+        files: Files,
         nft: Nft,
         net: Net,
         uptime: u64,
     ) -> State {
-        let files = Files::new(&options.state, &config);
         let uuid = identity::uuid(&config, files.uuid());
         files.keep_uuid(&uuid);
         let seed = u64::from_be_bytes(std::array::from_fn(|i| system::random()[i]));
@@ -381,8 +385,11 @@ impl Daemon {
                 return;
             }
         };
-        if config.ct_mark != state.config.ct_mark || !config.enabled {
-            log::warn!("options ct_mark and enabled take effect at the next start");
+        let old = &state.config;
+        let same =
+            (config.ct_mark, &config.user, config.seccomp) == (old.ct_mark, &old.user, old.seccomp);
+        if !same || !config.enabled {
+            log::warn!("options ct_mark, user, seccomp and enabled take effect at the next start");
         }
         if let Err(e) = state.gateway.set_policy(config.policy(), Instant::now()) {
             log::error!("nf_tables: {e}; the old configuration stays in force");

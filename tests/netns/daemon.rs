@@ -48,23 +48,26 @@ impl World {
     /// Starts the daemon with this configuration and waits until it answers.
     pub fn start_with(&self, config: &str) -> Postern<'_> {
         self.configure(config);
-        let mut daemon = self.launch();
-        let deadline = Instant::now() + PATIENCE;
-        while !self.cli(&["status", "--json"]).status.success() {
-            if let Some(status) = daemon.child.try_wait().unwrap() {
-                panic!("the daemon ended at once: {status}");
-            }
-            assert!(Instant::now() < deadline, "the daemon does not answer");
-            thread::sleep(Duration::from_millis(20));
-        }
-        daemon
+        self.launch().answering()
     }
 
     /// Starts the daemon with the configuration there is and does not wait.
     pub fn launch(&self) -> Postern<'_> {
+        self.launch_by(&[])
+    }
+
+    /// The same by a program with arguments that runs the rest of its command line in its place.
+    pub fn launch_by(&self, launcher: &[&str]) -> Postern<'_> {
         let log = self.dir.join("log");
-        let mut command = self.command(Host::Router, env!("CARGO_BIN_EXE_postern"));
-        command.arg("run").arg("--verbose").arg("--config").arg(self.config_path());
+        let postern = env!("CARGO_BIN_EXE_postern");
+        let words: Vec<&str> = launcher.iter().copied().chain([postern]).collect();
+        let mut command = self.command(Host::Router, words[0]);
+        command
+            .args(&words[1..])
+            .arg("run")
+            .arg("--verbose")
+            .arg("--config")
+            .arg(self.config_path());
         command.arg("--state").arg(self.state());
         let file = File::options().create(true).append(true).open(&log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
@@ -159,6 +162,24 @@ pub fn assert_expires_in(entry: &Value, expected: u64) {
 }
 
 impl Postern<'_> {
+    /// Waits until it answers.
+    pub fn answering(mut self) -> Self {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.world.cli(&["status", "--json"]).status.success() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the daemon ended at once: {status}");
+            }
+            assert!(Instant::now() < deadline, "the daemon does not answer");
+            thread::sleep(Duration::from_millis(20));
+        }
+        self
+    }
+
+    /// What the kernel says of it: `/proc/PID/status`.
+    pub fn proc_status(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -166,7 +187,7 @@ impl Postern<'_> {
 
     /// The most memory it has ever had, in KiB.
     pub fn peak(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let status = self.proc_status();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }

@@ -16,6 +16,7 @@ mod ubusd;
 mod world;
 
 mod browser;
+mod confinement;
 mod control;
 mod cves;
 mod discovery;

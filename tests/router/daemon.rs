@@ -102,6 +102,14 @@ impl Daemon<'_> {
         Ok(fs::read_dir(&tasks).because(&tasks)?.count())
     }
 
+    /// What it may do: `CapEff`, `NoNewPrivs` and `Seccomp` of `/proc/PID/status`, in one line.
+    pub fn powers(&self) -> Outcome<String> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = fs::read_to_string(&path).because(&path)?;
+        let value = |name| header(&text, name).unwrap_or_default().trim();
+        Ok(["CapEff", "NoNewPrivs", "Seccomp"].map(value).join(" "))
+    }
+
     /// What it has in memory.
     pub fn memory(&self) -> Outcome<Memory> {
         let path = format!("/proc/{}/smaps_rollup", self.child.id());

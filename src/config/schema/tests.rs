@@ -66,6 +66,8 @@ fn every_option_of_today_s_package_is_read_302() {
         option max_mappings_per_host 10
         option max_new_mappings 0
         option ubus_socket /tmp/ubus.sock
+        option user postern
+        option seccomp 0
         list http_names Router.lan
         list http_names openwrt";
     let mut uuid = [0; 16];
@@ -114,6 +116,8 @@ fn every_option_of_today_s_package_is_read_302() {
             max_mappings_per_host: 10,
             max_new_mappings: 0,
             ubus_socket: Some("/tmp/ubus.sock".into()),
+            user: Some("postern".into()),
+            seccomp: false,
             http_names: vec!["router.lan".into(), "openwrt".into()],
             perm_rules: vec![],
         }

@@ -7,6 +7,15 @@
 //! whose width differs between C libraries, is ever built by hand.
 #![allow(unsafe_code)]
 
+pub mod privileges;
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "mips"
+))]
+mod seccomp;
+
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -56,6 +65,24 @@ pub fn force_send_buffer<T: AsRawFd>(socket: &T, bytes: u32) -> io::Result<()> {
         check(set(libc::SO_SNDBUF))?;
     }
     Ok(())
+}
+
+/// Has the kernel end this process at every system call that the running daemon has no use for,
+/// from here to its end.
+///
+/// # Errors
+/// `EINVAL` where the kernel has no filters; `Unsupported` where the calls of the processor are
+/// not known.
+pub fn filter_calls() -> io::Result<()> {
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "mips"
+    ))]
+    return seccomp::install();
+    #[allow(unreachable_code)]
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// What a descriptor is to be watched for.
