@@ -32,7 +32,8 @@ NAMES = 'export root="${IPKG_INSTROOT}" pkgname="%s"\n'
 def scripts(package):
     """apk runs no script of the old package in an upgrade."""
     names = NAMES % package.name
-    install = ('[ "${IPKG_NO_SCRIPT}" != 1 ] || exit 0\n' + HEAD + names + "default_postinst\n" + package.postinst)
+    install = ('[ "${IPKG_NO_SCRIPT}" != 1 ] || exit 0\n' + HEAD + names
+               + ("add_group_and_user\n" if package.user else "") + "default_postinst\n" + package.postinst)
     return {"post-install": "#!/bin/sh\n" + install,
             "pre-deinstall": "#!/bin/sh\n" + HEAD + names + "default_prerm\n" + package.prerm,
             "post-upgrade": "#!/bin/sh\nexport PKG_UPGRADE=1\n" + install}
@@ -42,6 +43,8 @@ def with_lists(package):
     """The files, and what OpenWrt's functions and its upgrade of the system need to know of them."""
     base = f"{LISTS}/{package.name}"
     lists = {"list": sorted("/" + path for path in package.files)}
+    if package.user:
+        lists["rusers"] = [package.user]
     if package.conffiles:
         lists["conffiles"] = package.conffiles
         lists["conffiles_static"] = [

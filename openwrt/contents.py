@@ -34,6 +34,7 @@ class Package:
     conffiles: list = field(default_factory=list)  # absolute
     postinst: str = ""  # bodies, without the line that names the shell
     prerm: str = ""
+    user: str = ""  # USER=NUMBER:GROUP=NUMBER, made when it is installed
 
 
 def fail(*words):
@@ -113,7 +114,8 @@ def postern(binary, architecture):
         # No C library: the program is static.
         feed.value("TITLE"), feed.value("SECTION"), feed.value("PKG_MAINTAINER"), feed.value("PKG_LICENSE"),
         feed.depends("DEPENDS"), feed.value("PROVIDES").split(), feed.value("CONFLICTS").split(), files,
-        feed.section("conffiles").split(), feed.script("postinst"), feed.script("prerm"))
+        feed.section("conffiles").split(), feed.script("postinst"), feed.script("prerm"),
+        feed.value("USERID"))
 
 
 def luci():

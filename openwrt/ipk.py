@@ -44,7 +44,7 @@ def control(package):
         ("Depends", ", ".join(package.depends)), ("Conflicts", conflicts),
         ("Provides", ", ".join(package.provides)), ("Replaces", conflicts),
         ("Source", f"openwrt/{package.name}"), ("SourceName", package.name), ("License", package.license),
-        ("Section", package.section), ("SourceDateEpoch", contents.epoch()),
+        ("Section", package.section), ("Require-User", package.user), ("SourceDateEpoch", contents.epoch()),
         ("Maintainer", package.maintainer), ("Architecture", package.architecture),
         ("Installed-Size", size), ("Description", package.description)]
     return "".join(f"{key}: {value}\n" for key, value in fields if value != "")

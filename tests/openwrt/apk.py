@@ -115,8 +115,12 @@ export root="${IPKG_INSTROOT}" pkgname="NAME"
 default_postinst
 """
 REMOVE = INSTALL.replace("postinst", "prerm").partition("\n")[2]
+USER = "add_group_and_user\n"
 POSTINST = """\
-[ -n "${IPKG_INSTROOT}" ] || [ "${PKG_UPGRADE}" != 1 ] || /etc/init.d/postern restart
+[ -n "${IPKG_INSTROOT}" ] || {
+	killall -HUP ubusd 2>/dev/null
+	[ "${PKG_UPGRADE}" != 1 ] || /etc/init.d/postern restart
+}
 exit 0
 """
 PRERM = """\
@@ -135,8 +139,8 @@ exit 0
 """
 
 
-def scripts(name, postinst, prerm=""):
-    install = INSTALL.replace("NAME", name) + postinst
+def scripts(name, postinst, prerm="", user=""):
+    install = INSTALL.replace("NAME", name).replace("default", user + "default") + postinst
     return {"post-install": "#!/bin/sh\n" + install,
             "pre-deinstall": "#!/bin/sh\n" + REMOVE.replace("NAME", name) + prerm,
             "post-upgrade": "#!/bin/sh\nexport PKG_UPGRADE=1\n" + install}
@@ -168,7 +172,8 @@ with tempfile.TemporaryDirectory() as work:
     assert {name: mode for name, (mode, _) in files.items()} == {
         "etc/capabilities/postern.json": "0o644", "etc/config/upnpd": "0o600",
         "etc/hotplug.d/dhcp/50-postern": "0o644", "etc/init.d/postern": "0o755",
-        "etc/uci-defaults/90-postern": "0o755", "usr/sbin/postern": "0o755", "usr/share/postern/firewall.sh": "0o755",
+        "etc/uci-defaults/90-postern": "0o755", "usr/sbin/postern": "0o755", "usr/share/acl.d/postern.json": "0o644",
+        "usr/share/postern/firewall.sh": "0o755",
         "usr/share/postern/forward-label.nft": "0o644", "usr/share/postern/forward-mark.nft": "0o644"}
     assert files["usr/sbin/postern"][1] == PROGRAM
     config = files["etc/config/upnpd"][1]
@@ -176,9 +181,10 @@ with tempfile.TemporaryDirectory() as work:
         assert config == file.read()
     assert lists == {
         "lib/apk/packages/postern.list": "".join(f"/{name}\n" for name in sorted(files)),
+        "lib/apk/packages/postern.rusers": "postern=5351:postern=5351\n",
         "lib/apk/packages/postern.conffiles": "/etc/config/upnpd\n",
         "lib/apk/packages/postern.conffiles_static": f"/etc/config/upnpd {hashlib.sha256(config).hexdigest()}\n"}
-    assert found == scripts("postern", POSTINST, PRERM)
+    assert found == scripts("postern", POSTINST, PRERM, USER)
     for text in found.values():
         ran = subprocess.run(["busybox", "ash", "-n", "-c", text], capture_output=True, text=True)
         assert (ran.returncode, ran.stderr) == (0, ""), ran

@@ -38,7 +38,7 @@ with tempfile.TemporaryDirectory() as work:
         "./etc/capabilities/postern.json": "0o644", "./etc/config/upnpd": "0o600",
         "./etc/hotplug.d/dhcp/50-postern": "0o644", "./etc/init.d/postern": "0o755",
         "./etc/uci-defaults/90-postern": "0o755",
-        "./usr/sbin/postern": "0o755", "./usr/share/postern/firewall.sh": "0o755",
+        "./usr/sbin/postern": "0o755", "./usr/share/acl.d/postern.json": "0o644", "./usr/share/postern/firewall.sh": "0o755",
         "./usr/share/postern/forward-label.nft": "0o644", "./usr/share/postern/forward-mark.nft": "0o644"}
     assert data["./usr/sbin/postern"][1] == b"program" * 1000
     size = sum(len(content) for _, content in data.values())
@@ -47,7 +47,7 @@ with tempfile.TemporaryDirectory() as work:
         "Conflicts: miniupnpd-nftables, miniupnpd-iptables", "Provides: miniupnpd",
         "Replaces: miniupnpd-nftables, miniupnpd-iptables", "Source: openwrt/postern",
         "SourceName: postern", "License: MIT OR Apache-2.0", "Section: net",
-        "SourceDateEpoch: 1700000000", "Maintainer: The Postern authors", "Architecture: mips_24kc",
+        "Require-User: postern=5351:postern=5351", "SourceDateEpoch: 1700000000", "Maintainer: The Postern authors", "Architecture: mips_24kc",
         f"Installed-Size: {size}", "Description: UPnP IGD, NAT-PMP and PCP daemon"]
     assert control["./conffiles"][1] == b"/etc/config/upnpd\n"
     assert {name: oct(mode) for name, (mode, _) in control.items()} == {

@@ -36,7 +36,7 @@ router() {
   chmod 755 "$ROOT/firewall.sh"
   sed "s#/var/etc#$ROOT/var/etc#; s#/lib/functions/network.sh#$ROOT/lib/network.sh#; \
 s#/etc/config/upnpd#$ROOT/etc/config/upnpd#; s#/usr/share/postern/firewall.sh#$ROOT/firewall.sh#; \
-s#/usr/sbin/postern#$POSTERN#" $FILES/postern.init >"$ROOT/init"
+s#/usr/sbin/postern#$POSTERN#; s#/etc/passwd#$ROOT/etc/passwd#; s#/var/run/#$ROOT/var/run/#" $FILES/postern.init >"$ROOT/init"
 }
 
 # Runs one action of the init script in a network namespace with a default route by 6in4.
@@ -202,8 +202,34 @@ sed "/^#/d; /_device6* '/d; /^$/d" "$ROOT/var/etc/postern.conf" | sed 1d |
 router 'a file that uci refuses' <<<$'config upnpd config\n option port\nconfig perm_rule\n option action "allow'
 run start; "$POSTERN" check "$ROOT/var/etc/postern.conf" >"$ROOT/said" && fail 'mistake hidden'
 
-router 'a jail' <<<$'config upnpd config\n option jail 1'
+# The daemon's user: the package's own where it is there, unless the owner says another.
+conf() { stat -c '%a %u %g' "$ROOT/var/etc/postern.conf"; }
+user() { sed -n "s/^\toption user '\(.*\)'/\1/p" "$ROOT/var/etc/postern.conf" | xargs; }
+with_user() { echo 'postern:x:5351:5351:postern:/var/run/postern:/bin/false' >"$ROOT/etc/passwd"; }
+router 'no user of its own' <<<$'config upnpd config'
+run start && good && [ "$(user) $(conf)" = ' 600 0 0' ] || fail "$(user) $(conf)"
+with_user
+run reload_service && called restart
+run start && good && [ "$(user) $(conf)" = 'postern 640 0 5351' ] || fail "$(user) $(conf)"
+sed -i "s/config$/config\n option user root/" "$ROOT/etc/config/upnpd"
+run reload_service && called restart
+run start && good && [ "$(user) $(conf)" = 'root 640 0 0' ] || fail "$(user) $(conf)"
+echo ' option seccomp 0' >>"$ROOT/etc/config/upnpd"
+run reload_service && called restart
+
+router 'a jail' <<<$'config upnpd config\n option jail 1\n option upnp_lease_file /var/run/leases'
+sed -i "s#/var/run#$ROOT/var/run#" "$ROOT/etc/config/upnpd"
 run start && called 'procd_set_param capabilities /etc/capabilities/postern.json'
+! grep -q 'procd_set_param user' "$ROOT/calls" || fail 'there is no user yet'
+owners() { stat -c %u "$ROOT/var/run/postern" "$ROOT/var/run/leases" 2>/dev/null | xargs; }
+[ "$(owners)" = 0 ] || fail "owners are $(owners)"
+with_user
+run start && called 'procd_set_param user postern'
+[ "$(owners)" = '5351 5351' ] || fail "owners are $(owners)"
+cp "$ROOT/var/etc/postern.conf" "$ROOT/theirs"
+echo " option config_file $ROOT/theirs" >>"$ROOT/etc/config/upnpd"
+run start && called "procd_set_param command $POSTERN run --config $ROOT/theirs"
+! grep -q 'procd_set_param user' "$ROOT/calls" || fail 'it may be for root alone'
 
 # A host leaves: only then, and only what is its own. As hotplug-call does it, in a shell of its own.
 name='hotplug'

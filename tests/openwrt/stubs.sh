@@ -33,6 +33,16 @@ network_get_device() {
 	[ -n "$found_device" ]
 }
 fw4() { cat "$ROOT/zones/$3"; }
+id() { [ "$2" != postern ] || echo 5351; }
+# There is no such user on this machine, but numbers do.
+chown() {
+	for word in "$@"; do
+		[ "$word" = postern ] && word=5351
+		set -- "$@" "$word"
+		shift
+	done
+	command chown "$@"
+}
 logger() { told log "$5"; }
 for name in procd_open_instance procd_set_param procd_close_instance procd_add_jail \
 	procd_add_jail_mount procd_add_jail_mount_rw procd_open_data procd_close_data \
