@@ -1,6 +1,7 @@
 #!/bin/bash
-# Fails unless a program is what every router of a target can run: static, of the right processor
-# and byte order, declaring no use of a floating-point unit or NEON where such routers may lack it.
+# Fails unless a program is what every router of a target can run: static, position-independent where
+# cross/flags says so, of the right processor and byte order, declaring no use of a floating-point unit or
+# NEON where such routers may lack it.
 #
 #   cross/abi.sh TARGET FILE
 set -euo pipefail
@@ -27,8 +28,14 @@ segments=$(LC_ALL=C readelf --program-headers --wide "$FILE")
 attributes=$(LC_ALL=C readelf --arch-specific "$FILE")
 what=$(file --brief "$FILE")
 
-has "$what" 'statically linked'
-lacks "$segments" 'INTERP|DYNAMIC'
+lacks "$segments" 'INTERP'
+case $TARGET in
+  mips* | armv5te-* | arm-*)
+    has "$what" 'statically linked'
+    lacks "$segments" 'DYNAMIC'
+    ;;
+  *) has "$what" 'static-pie linked' ;;
+esac
 case $TARGET in
   mips*)
     case $TARGET in
