@@ -14,8 +14,8 @@ const FIRST_OF_MANY: u16 = 20000;
 /// So many that memory must not show it much.
 const MANY: u16 = 500;
 /// Most memory in KiB that a router's daemon may have: idle, and with that many mappings.
-const IDLE_KIB: u64 = 744;
-const MANY_KIB: u64 = 876;
+const IDLE_KIB: u64 = 760;
+const MANY_KIB: u64 = 888;
 
 impl Story<'_> {
     pub(super) fn is_small_when_idle(&self, daemon: &Daemon<'_>) -> Outcome {
