@@ -178,12 +178,14 @@ impl Model {
             }
             at.map_or(Verdict::At(ask.port), |m| Verdict::Refresh(m.id))
         } else {
-            let own = self.rows.iter().find(|m| {
+            let own = self.rows.iter().filter(|m| {
                 m.external.protocol == ask.protocol
                     && m.internal == self.internal(ask)
                     && m.external.remote == remote
                     && self.asked_allowed(ask, m.external.port).is_none()
             });
+            // One that lets something in before one that is disabled.
+            let own = own.min_by_key(|m| (!m.enabled, m.id));
             let preferred = self.asked_allowed(ask, ask.port).is_none()
                 && self.free_for(ask, ask.port)
                 && !self.is_held(ask, ask.port);
