@@ -79,7 +79,8 @@ impl Files {
             lchown(state, uid, gid)?;
         }
         // Root can always replace them.
-        for path in self.peer.iter().chain(&self.peer6).filter(|_| user.uid != 0) {
+        let peer = self.peer.iter().chain(&self.peer6);
+        for path in peer.filter(|path| user.uid != 0 && !is_no_file(path)) {
             let mut options = fs::OpenOptions::new();
             options.write(true).create(true).truncate(false).mode(0o644);
             let file = options.custom_flags(libc::O_NOFOLLOW).open(path);
@@ -193,13 +194,21 @@ impl Write for Text {
     }
 }
 
+/// Whether something other than a file is there, such as `/dev/null`, which says that none is wanted.
+fn is_no_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file())
+}
+
 /// Writes beside the file and renames, so that a reader sees the old text or the new one. Where the
-/// folder is not ours but the file is, it is written over.
+/// folder is not ours but the file is, it is written over. What is no file stays as it is.
 fn replace(
     path: &Path,
     mode: u32,
     write: &mut dyn FnMut(&mut dyn Write) -> fmt::Result,
 ) -> Result<(), String> {
+    if is_no_file(path) {
+        return Ok(());
+    }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let mut attempt = || -> io::Result<()> {
@@ -252,6 +261,10 @@ mod tests {
         assert_eq!(read_bounded(&path).unwrap(), "two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        let socket = dir.join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        replace(&socket, 0o644, &mut |out| out.write_str("no")).unwrap();
+        assert!(is_no_file(&socket) && is_no_file(Path::new("/dev/null")));
         assert!(replace(&dir.join("no/such"), 0o600, &mut |_| Ok(()))
             .unwrap_err()
             .contains("no/such"));

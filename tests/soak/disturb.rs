@@ -191,7 +191,7 @@ impl<'w> Disturber<'w> {
             "system_uptime '0'",
             "revoke_flows '0'",
             "uuid '7c9e6679-7425-40de-944b-e07fc1f90ae8'",
-            "upnp_lease_file6 '/dev/null'",
+            "serial_number '7'",
         ];
         let option = |_| format!("\toption {}\n", options[self.random.usize(..options.len())]);
         let more: String = (0..3).map(option).collect();
