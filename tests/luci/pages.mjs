@@ -407,7 +407,7 @@ test('every setting is there, is written under its name, and is understood', asy
     Network: {
       external_iface: 'wan', external_iface6: 'wan6', external_zone: 'wan', external_ip: EXTERNAL,
     },
-    Limits: { max_mappings: '100', max_mappings_per_host: '50', download: '1000', upload: '500' },
+    Limits: { max_mappings: '100', max_mappings_per_host: '50', max_new_mappings: '60', download: '1000', upload: '500' },
     Advanced: {
       port: '5001', notify_interval: '600', friendly_name: "Anna's", presentation_url: 'http://192.168.1.1/',
       model_number: '7', serial_number: '8', uuid: '01234567-89ab-cdef-0123-456789abcdef',
@@ -459,7 +459,7 @@ test('every setting is there, is written under its name, and is understood', asy
 test('what cannot be understood is not saved', async () => {
   const wrong = {
     Network: { external_ip: '192.0.2.1/24' },
-    Limits: { max_mappings: '0', max_mappings_per_host: '65536', download: '-1', upload: 'fast' },
+    Limits: { max_mappings: '0', max_mappings_per_host: '65536', max_new_mappings: '-1', download: '-1', upload: 'fast' },
     Advanced: {
       port: '70000', notify_interval: '59', uuid: 'x', upnp_lease_file: 'leases', upnp_lease_file6: './leases', ct_mark: '0',
     },
