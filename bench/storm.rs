@@ -30,7 +30,7 @@ const IN_TIME: Duration = Duration::from_millis(100);
 /// For the last connections and their answers to be given up.
 const REST: Duration = Duration::from_secs(16);
 /// KiB that may stay: the subscriptions, and pages of the heap that hold a little of what lives on.
-const LEFT_OVER: u64 = 192;
+const LEFT_OVER: u64 = 320;
 
 fn main() {
     let seconds = std::env::var("STORM_SECONDS").map_or(60, |text| text.parse().unwrap());
