@@ -189,6 +189,7 @@ impl Connection {
             self.write(http::CONTINUE, start + REQUEST_TIME, false).await?;
         }
         let body = self.body(kind, start + REQUEST_TIME).await?;
+        self.apart = head.capacity() + body.capacity();
         let (mut response, mut listing) = self.response(&request, &body).await;
         let close = last || !request.keep_alive() || listing.is_some();
         let head_only = request.method == http::Method::Head;
@@ -203,15 +204,12 @@ impl Connection {
         let mut out = Vec::new();
         response.write(&mut out, super::SERVER, &date(), head_only, close);
         response.body = Vec::new();
-        self.hold(self.apart + body.capacity() + out.capacity())?;
         let until = Instant::now() + ANSWER_TIME;
-        let mut written = self.write(&out, until, close).await;
-        drop(out);
+        let mut written = self.send(out, until, close).await;
         while let (Ok(()), Some(rest)) = (&written, &mut listing) {
             let piece = rest.next(&self.daemon.state().gateway, Instant::now());
             let Some(piece) = piece else { break };
-            self.hold(self.apart + body.capacity() + piece.capacity())?;
-            written = self.write(&piece, until, true).await;
+            written = self.send(piece, until, true).await;
             yield_now().await;
         }
         if close {
@@ -283,12 +281,11 @@ impl Connection {
             }
             BodyKind::Chunked => {
                 let mut decoder = http::Chunked::new();
-                let (mut body, mut counted) = (Vec::new(), 0);
+                let (head, mut body) = (self.apart, Vec::new());
                 loop {
                     let progress = decoder.decode(&self.buffer, &mut body)?;
                     self.buffer.drain(..progress.consumed);
-                    self.apart += body.capacity() - counted;
-                    counted = body.capacity();
+                    self.apart = head + body.capacity();
                     if progress.done {
                         return Ok(body);
                     }
@@ -332,6 +329,12 @@ impl Connection {
             true => Ok(()),
             false => Err(io::ErrorKind::OutOfMemory.into()),
         }
+    }
+
+    /// [Writes](Connection::write) a part of an answer, which is held meanwhile.
+    async fn send(&self, bytes: Vec<u8>, until: Instant, more: bool) -> io::Result<()> {
+        self.hold(self.apart + bytes.capacity())?;
+        self.write(&bytes, until, more).await
     }
 
     /// Writes all of it; `more` says that more will follow at once, or the connection's end.
