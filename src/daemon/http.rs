@@ -78,15 +78,13 @@ impl Connections {
             of_host.map(|other| other.held.get()).sum()
         };
         while sum(&self.0, None) > HELD_MAX {
-            let most = |other: &&Served| (sum(&self.0, Some(other.host)), other.held.get());
-            let Some(held) = self.0.iter().max_by_key(most).map(|other| other.held.clone()) else {
-                return true;
-            };
-            if Rc::ptr_eq(&held, own) {
+            let most =
+                |(_, other): &(usize, &Served)| (sum(&self.0, Some(other.host)), other.held.get());
+            let Some((at, other)) = self.0.iter().enumerate().max_by_key(most) else { break };
+            if Rc::ptr_eq(&other.held, own) {
                 return false;
             }
-            held.set(0);
-            self.0.retain(|other| !Rc::ptr_eq(&other.held, &held));
+            drop(self.0.remove(at));
         }
         true
     }

@@ -117,14 +117,11 @@ fn search(daemon: &Daemon, voice: Voice, bytes: &[u8], from: SocketAddr, multica
     let answer = async move {
         let daemon = task_daemon;
         daemon.runtime().sleep_until(now + delay).await;
-        let answers = Target::of(&target).map(|target| {
-            let mut answers = tree::answers(&target, &daemon.state().identity, &voice.base());
-            answers.truncate(granted as usize);
-            answers
-        });
+        let Some(target) = Target::of(&target) else { return };
+        let answers = tree::answers(&target, &daemon.state().identity, &voice.base());
         let date = http::date(system::unix_time());
         let mut out = Vec::new();
-        for advert in answers.iter().flatten() {
+        for advert in answers.iter().take(granted as usize) {
             out.clear();
             // No answer has a HOST.
             daemon.with_common("", Some(&date), |common| {
