@@ -81,7 +81,7 @@ deny: ## licences, sources and bans of all crates by cargo-deny, which is built 
 	@$(CARGO) deny --version &>/dev/null || $(CARGO) install --locked cargo-deny@0.20.2
 	$(CARGO) deny --locked check licenses bans sources
 
-fuzz: ## fuzz the decoders and the whole service with libFuzzer, 300 s each (SECONDS_EACH=…, TARGETS="pcp …"); needs a nightly Rust
+fuzz: ## fuzz the decoders and the whole service with libFuzzer, 300 s of processor time each (SECONDS_EACH=…, TARGETS="pcp …"); needs a nightly Rust
 	@SECONDS_EACH=$(or $(SECONDS_EACH),300) fuzz/run.sh $(TARGETS)
 
 clean: ## remove everything built
