@@ -63,20 +63,16 @@ for target; do
   : >"$log"
   cargo +nightly fuzz build "$target" >>"$log" 2>&1 || fail "$target does not build: see $log"
   # libFuzzer ends by the clock: it is called again for what is left of the processor time.
-  left=$FOR
-  while [ "$left" -gt 0 ]; do
+  left=$FOR crashed=
+  while [ "$left" -gt 0 ] && [ -z "$crashed" ]; do
     TIMEFORMAT='%0U %0S'
     used=$({
       time cargo +nightly fuzz run "$target" -- -max_total_time="$left" -max_len=16384 -timeout=5 \
-        -rss_limit_mb=1024 -print_final_stats=1 >>"$log" 2>&1 || echo failed
-    } 2>&1)
-    case $used in *failed*)
-      found+=("$log")
-      break
-      ;;
-    esac
+        -rss_limit_mb=1024 -print_final_stats=1 >>"$log" 2>&1
+    } 2>&1) || crashed=yes
     left=$((left - ${used% *} - ${used#* } - 1))
   done
+  [ -z "$crashed" ] || found+=("$log")
   executed=$(awk '/^stat::number_of_executed_units/ { sum += $2 } END { print sum + 0 }' "$log")
   echo "fuzz: $target: $executed executions in $((FOR - left)) s of processor time"
   grep -aE 'ERROR|SUMMARY|panicked' "$log" || true
