@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Searches whose answer waits for its moment, at once; more are not answered.
+/// Searches whose answer waits for its moment, at once; more are answered without waiting.
 pub const ANSWERS_WAITING_MAX: usize = 64;
 /// How often the whole set is announced at start (UDA 1.1 §1.2.2: two or three times).
 const ALIVE_TIMES: u32 = 3;
@@ -100,38 +100,48 @@ impl Voice {
 fn search(daemon: &Daemon, voice: Voice, bytes: &[u8], from: SocketAddr, multicast: bool) {
     let Some(search) = ssdp::parse_search(bytes, multicast) else { return };
     let now = Instant::now();
-    let (granted, delay) = {
+    let (answers, delay) = {
         let mut state = daemon.state();
-        let wanted = tree::answers(&search.target, &state.identity, &voice.base()).len() as u32;
-        let granted = match wanted {
-            0 => return,
-            _ => state.budget.take(from.ip(), wanted, now),
-        };
-        (granted, ssdp::delay(if multicast { search.mx } else { None }, state.random.u32(..)))
+        // What a flood is not answered is not made, either.
+        if state.budget.left(from.ip(), now) == 0 {
+            return;
+        }
+        let mut answers = tree::answers(&search.target, &state.identity, &voice.base());
+        if answers.is_empty() {
+            return;
+        }
+        let granted = state.budget.take(from.ip(), answers.len() as u32, now);
+        answers.truncate(granted as usize);
+        (answers, ssdp::delay(search.mx, state.random.u32(..)))
     };
-    log::debug!("{from} searches: {granted} answers");
-    let Some(waiting) = daemon.wait_for_answer() else { return };
-    let task_daemon = daemon.clone();
+    log::debug!("{from} searches: {} answers", answers.len());
+    let waiting = if delay.is_zero() { None } else { daemon.wait_for_answer() };
+    let Some(waiting) = waiting else { return respond(daemon, &voice, &answers, from) };
     // The answers themselves are many times as long.
-    let target = search.target.text().to_owned();
+    let (target, granted) = (search.target.text().to_owned(), answers.len());
+    let task_daemon = daemon.clone();
     let answer = async move {
         let daemon = task_daemon;
         daemon.runtime().sleep_until(now + delay).await;
         let Some(target) = Target::of(&target) else { return };
-        let answers = tree::answers(&target, &daemon.state().identity, &voice.base());
-        let date = http::date(system::unix_time());
-        let mut out = Vec::new();
-        for advert in answers.iter().take(granted as usize) {
-            out.clear();
-            // No answer has a HOST.
-            daemon.with_common("", Some(&date), |common| {
-                ssdp::write_response(&mut out, advert, common);
-            });
-            voice.send(&out, from);
-        }
+        let mut answers = tree::answers(&target, &daemon.state().identity, &voice.base());
+        answers.truncate(granted);
+        respond(&daemon, &voice, &answers, from);
         drop(waiting);
     };
     daemon.runtime().spawn(answer).detach();
+}
+
+fn respond(daemon: &Daemon, voice: &Voice, answers: &[Advert], to: SocketAddr) {
+    let date = http::date(system::unix_time());
+    let mut out = Vec::new();
+    for advert in answers {
+        out.clear();
+        // No answer has a HOST.
+        daemon
+            .with_common("", Some(&date), |common| ssdp::write_response(&mut out, advert, common));
+        voice.send(&out, to);
+    }
 }
 
 /// What an announcement begins with.

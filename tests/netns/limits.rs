@@ -7,7 +7,8 @@ use crate::pinholes::{FIREWALL, UDP};
 use crate::traffic::{FROM_ALICE, FROM_BOB};
 use crate::world::{Host, World, ALICE, ROUTER};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -156,4 +157,35 @@ fn a_flood_of_searches_does_not_keep_others_waiting() {
     println!("{sent} searches; the slowest answer to another host took {worst:?}");
     assert!(sent > 10_000, "only {sent} searches are no flood");
     assert!(worst < Duration::from_millis(500), "{worst:?}");
+}
+
+#[test]
+fn searches_of_one_host_take_no_place_that_those_of_another_wait_in() {
+    // Conformance 26, 261, 263: far more searches than answers that may wait, and than the budget.
+    let world = World::new();
+    let _daemon = world.start();
+    let over = AtomicBool::new(false);
+    let search = msearch("upnp:rootdevice", "MX: 5\r\n");
+    let (sent, heard) = thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            world.inside(Host::Alice, || {
+                let socket = UdpSocket::bind((ALICE, 0)).unwrap();
+                let mut sent = 0u32;
+                while !over.load(Ordering::Relaxed) {
+                    let to = (Ipv4Addr::new(239, 255, 255, 250), 1900);
+                    sent += u32::from(socket.send_to(search.as_bytes(), to).is_ok());
+                    // So that none is lost on the way to the daemon.
+                    thread::sleep(Duration::from_micros(500));
+                }
+                sent
+            })
+        });
+        thread::sleep(Duration::from_millis(300));
+        let heard: Vec<_> =
+            (0..5).map(|_| world.search(FROM_BOB, "upnp:rootdevice").len()).collect();
+        over.store(true, Ordering::Relaxed);
+        (flood.join().unwrap(), heard)
+    });
+    assert!(sent > 1000, "only {sent} searches are no flood");
+    assert_eq!(heard, [1; 5]);
 }

@@ -31,6 +31,21 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// How many answers `source` could have now.
+    pub fn left(&self, source: IpAddr, now: Instant) -> u32 {
+        let refilled = |bucket: Option<Bucket>, burst, per_second| {
+            let mut bucket = bucket.unwrap_or(Bucket::full(burst, now));
+            bucket.refill(burst, per_second, now);
+            bucket.whole()
+        };
+        let own = self.sources.iter().find(|(known, _)| *known == source);
+        refilled(own.map(|(_, bucket)| *bucket), SOURCE_BURST, SOURCE_PER_SECOND).min(refilled(
+            self.total,
+            TOTAL_BURST,
+            TOTAL_PER_SECOND,
+        ))
+    }
+
     /// Takes up to `count` answers for `source`. Returns how many it may have: send no more.
     pub fn take(&mut self, source: IpAddr, count: u32, now: Instant) -> u32 {
         let total = self.total.get_or_insert(Bucket::full(TOTAL_BURST, now));

@@ -27,7 +27,9 @@ fn a_host_full_of_searching_programs_is_never_starved() {
 fn item_261_a_source_gets_its_burst_and_then_its_rate() {
     let mut budget = Budget::default();
     let start = Instant::now();
+    assert_eq!(budget.left(host(1), start), SOURCE_BURST);
     assert_eq!(budget.take(host(1), 1000, start), SOURCE_BURST);
+    assert_eq!(budget.left(host(1), start), 0);
     assert_eq!(budget.take(host(1), 1, start), 0);
     assert_eq!(budget.take(host(2), 5, start), 5);
     // A thousand questions in a second earn no more than one does.
@@ -87,7 +89,9 @@ proptest! {
         let (mut now, mut sum) = (start, 0u64);
         for (source, count, pause) in takes {
             now += Duration::from_millis(pause);
+            let left = budget.left(host(source), now);
             let granted = budget.take(host(source), count, now);
+            prop_assert_eq!(granted, count.min(left));
             prop_assert!(granted <= count.min(SOURCE_BURST));
             sum += u64::from(granted);
         }
