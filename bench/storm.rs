@@ -72,7 +72,7 @@ fn main() {
         (watch.join().unwrap(), waits, told)
     });
     for (name, count) in &told {
-        println!("{name}: {count}");
+        println!("{name}: {count}, {} a second", count / seconds.max(1));
     }
     let p99 = Duration::from_secs_f64(waits.quantile(0.99).unwrap());
     println!("{} AddPortMappings of the other host, 99 of 100 within {p99:?}", waits.len());

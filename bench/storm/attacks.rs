@@ -2,6 +2,7 @@
 
 use crate::lab::clients::{add_arguments, ControlPoint};
 use crate::world::{ALICE, ROUTER};
+use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -30,6 +31,9 @@ const CONTROL: ControlPoint = ControlPoint { path: "/igd1/wanip/control", protoc
 const KEPT: usize = 2000;
 /// Slow senders at once.
 const SLOW: usize = 24;
+/// Searches that one host sends, and how many by one call: one after the other it would be a third.
+const SEARCHES_PER_SECOND: u64 = 120_000;
+const AT_ONCE: u64 = 50;
 
 fn connect() -> io::Result<TcpStream> {
     let stream = TcpStream::connect((ROUTER, 5000))?;
@@ -123,16 +127,22 @@ fn slow_senders(over: &AtomicBool) -> u64 {
     count
 }
 
+/// [`SEARCHES_PER_SECOND`], half of them to the group; the kernel makes [`AT_ONCE`] of each that is sent.
 fn searches(over: &AtomicBool) -> u64 {
     let socket = UdpSocket::bind((ALICE, 0)).unwrap();
     let search =
         "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 5\r\n\
          ST: ssdp:all\r\n\r\n";
+    setsockopt(&socket, UdpGsoSegment, &(search.len() as i32)).unwrap();
+    let searches = search.repeat(AT_ONCE as usize);
+    let begin = Instant::now();
     let mut count = 0;
     while goes_on(over) {
         for to in ["239.255.255.250:1900".to_owned(), format!("{ROUTER}:1900")] {
-            count += u64::from(socket.send_to(search.as_bytes(), to).is_ok());
+            count += socket.send_to(searches.as_bytes(), to).map_or(0, |_| AT_ONCE);
         }
+        let due = Duration::from_micros(count * 1_000_000 / SEARCHES_PER_SECOND);
+        sleep(due.saturating_sub(begin.elapsed()));
     }
     count
 }
