@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 CARGO ?= cargo
+# The target of cross/targets that runs on this machine.
+STATIC := $(shell uname -m)-unknown-linux-musl
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
@@ -93,7 +95,7 @@ bench: ## packets, requests, memory, start and size against miniupnpd's, into be
 
 storm: ## a minute of everything a hostile LAN host can do, while another is served (STORM_SECONDS=…; as root)
 	@tests/setup.sh bench
-	@cross/build.sh $(shell uname -m)-unknown-linux-musl
+	@cross/build.sh $(STATIC)
 	$(CARGO) bench --locked --bench storm
 
 bench-smoke: ## the same in less than a minute: shows that it works, and measures little (as root)
@@ -102,7 +104,8 @@ bench-smoke: ## the same in less than a minute: shows that it works, and measure
 
 soak: ## one hour of real clients, abuse, reloads and redials at once (SOAK_SECONDS=…, SOAK_SEED=… to repeat; as root)
 	@tests/setup.sh
-	SOAK_SECONDS=$(or $(SOAK_SECONDS),3600) SOAK_SEED=$(SOAK_SEED) $(CARGO) test --locked --profile bench --test soak
+	@cross/build.sh $(STATIC)
+	POSTERN=$(CURDIR)/target/cross/$(STATIC)/postern SOAK_SECONDS=$(or $(SOAK_SECONDS),3600) SOAK_SEED=$(SOAK_SEED) $(CARGO) test --locked --profile bench --test soak
 
 soak-smoke: ## the same in two minutes, as `make test` runs it (as root)
 	@$(MAKE) --no-print-directory soak SOAK_SECONDS=120

@@ -1,6 +1,7 @@
 //! The owner's command line.
 
 use crate::clients::{ask, bob_asks, IGD1};
+use crate::daemon::program;
 use crate::traffic::{FROM_ALICE, FROM_BOB, FROM_PEER};
 use crate::world::{succeed, Host, World, ALICE, EXTERNAL};
 use std::net::SocketAddrV4;
@@ -72,7 +73,7 @@ fn list_reads_the_kernel_when_the_daemon_is_down_and_says_so() {
 fn a_command_line_that_makes_no_sense_is_told_from_a_refusal() {
     let world = World::new();
     for args in [&["foo"][..], &["status", "--bogus"], &["delete", "abc"], &["delete"]] {
-        let mut command = world.command(Host::Router, env!("CARGO_BIN_EXE_postern"));
+        let mut command = world.command(Host::Router, program());
         assert_eq!(command.args(args).output().unwrap().status.code(), Some(64), "{args:?}");
     }
     assert_eq!(world.cli(&["status"]).status.code(), Some(1));

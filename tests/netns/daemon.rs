@@ -3,6 +3,8 @@
 use crate::world::{succeed, Host, World};
 use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
+use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Output, Stdio};
@@ -13,6 +15,12 @@ use std::time::{Duration, Instant};
 pub const UUID: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
 /// How long a start, and anything the daemon does by itself, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The program under test: what `POSTERN` names, such as a static build, else the one built with the
+/// tests.
+pub fn program() -> PathBuf {
+    env::var_os("POSTERN").map_or_else(|| env!("CARGO_BIN_EXE_postern").into(), PathBuf::from)
+}
 
 /// A running daemon. Killed when dropped; its log is shown when the test fails.
 pub struct Postern<'w> {
@@ -59,15 +67,10 @@ impl World {
     /// The same by a program with arguments that runs the rest of its command line in its place.
     pub fn launch_by(&self, launcher: &[&str]) -> Postern<'_> {
         let log = self.dir.join("log");
-        let postern = env!("CARGO_BIN_EXE_postern");
-        let words: Vec<&str> = launcher.iter().copied().chain([postern]).collect();
-        let mut command = self.command(Host::Router, words[0]);
-        command
-            .args(&words[1..])
-            .arg("run")
-            .arg("--verbose")
-            .arg("--config")
-            .arg(self.config_path());
+        let postern = program();
+        let mut words = launcher.iter().map(OsStr::new).chain([postern.as_os_str()]);
+        let mut command = self.command(Host::Router, words.next().unwrap());
+        command.args(words).arg("run").arg("--verbose").arg("--config").arg(self.config_path());
         command.arg("--state").arg(self.state());
         let file = File::options().create(true).append(true).open(&log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
@@ -76,7 +79,7 @@ impl World {
 
     /// Runs a daemon with the configuration there is until it ends by itself.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = self.command(Host::Router, env!("CARGO_BIN_EXE_postern"));
+        let mut command = self.command(Host::Router, program());
         command.args(["run", "--config"]).arg(self.config_path());
         command.args(arguments).output().unwrap()
     }
@@ -97,7 +100,7 @@ impl World {
 
     /// Runs `postern` with these arguments and the state directory.
     pub fn cli(&self, args: &[&str]) -> Output {
-        let mut command = self.command(Host::Router, env!("CARGO_BIN_EXE_postern"));
+        let mut command = self.command(Host::Router, program());
         command.args(args).arg("--state").arg(self.state()).output().unwrap()
     }
 

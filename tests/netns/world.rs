@@ -1,6 +1,7 @@
 //! Namespaces, wires, addresses and the firewall.
 
 use rustix::thread::{move_into_link_name_space, LinkNameSpaceType};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -189,9 +190,9 @@ impl World {
     }
 
     /// A command that will run inside a namespace, with the `/sys` that belongs to it.
-    pub fn command(&self, host: Host, program: &str) -> Command {
+    pub fn command(&self, host: Host, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name(host), program]);
+        command.args(["netns", "exec", &self.name(host)]).arg(program);
         command
     }
 

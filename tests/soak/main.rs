@@ -89,11 +89,7 @@ fn main() {
     let seconds = number("SOAK_SECONDS").unwrap_or(120);
     let seed = number("SOAK_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("soak: {seconds} s, SOAK_SEED={seed}");
-    // glibc keeps what is free at the end of the heap, by which one peak looks like another's leak.
-    for name in ["MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"] {
-        env::set_var(name, "0");
-    }
-    env::set_var("MALLOC_MMAP_THRESHOLD_", "131072");
+    println!("soak: {}", daemon::program().display());
     let begin = Instant::now();
     let end = begin + Duration::from_secs(seconds);
     let mut random = Rng::with_seed(seed);
