@@ -30,7 +30,7 @@ what=$(file --brief "$FILE")
 
 lacks "$segments" 'INTERP'
 case $TARGET in
-  mips* | armv5te-* | arm-*)
+  mips*)
     has "$what" 'statically linked'
     lacks "$segments" 'DYNAMIC'
     ;;

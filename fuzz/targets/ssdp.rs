@@ -73,7 +73,10 @@ fn budget(bytes: &[u8]) {
         let source = usize::from(search[0] & 3);
         now += Duration::from_millis(u64::from(search[2]) * 250);
         let wanted = u32::from(search[1]);
-        let got = budget.take(IpAddr::from([192, 168, 1, source as u8]), wanted, now);
+        let address = IpAddr::from([192, 168, 1, source as u8]);
+        let left = budget.left(address, now);
+        let got = budget.take(address, wanted, now);
+        assert_eq!(got, wanted.min(left));
         had[source] += got;
         let seconds = (now - start).as_secs() as u32 + 1;
         assert!(got <= wanted && had[source] <= SOURCE_BURST + SOURCE_PER_SECOND * seconds);
