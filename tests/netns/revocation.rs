@@ -184,6 +184,8 @@ fn over_ipv6_the_end_of_a_pinhole_ends_what_came_in_through_it() {
     beside.goes_on();
     let id = world.list()[0]["id"].to_string();
     assert!(world.cli(&["delete", &id]).status.success());
+    // An answer on its way at that moment would begin a flow of Alice's own, from the same port.
+    thread::sleep(Duration::from_millis(300));
     through.ends();
     beside.goes_on();
 }
