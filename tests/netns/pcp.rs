@@ -287,8 +287,9 @@ fn s14_2_clients_are_told_three_times_where_their_mappings_are_now_233() {
         assert!(update.epoch <= 2 && update.lifetime > 7100, "{update:?}");
     }
     let gaps = [updates[1].0 - updates[0].0, updates[2].0 - updates[1].0];
+    // 250 and 500 ms; one that is read late is nearer to the next.
     let [first, second] = gaps.map(|gap| gap.as_millis());
-    assert!((245..450).contains(&first) && (495..750).contains(&second), "{gaps:?}");
+    assert!((200..450).contains(&first) && (450..750).contains(&second), "{gaps:?}");
     client.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
     assert!(client.recv_from(&mut [0; 1100]).is_err(), "no fourth");
     assert!(world.udp(FROM_PEER, (next, 17000)).is_ok());

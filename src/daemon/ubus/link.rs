@@ -92,7 +92,9 @@ impl Link {
             self.answer(Type::Status, 0, &mut take).await?.ok_or(ErrorKind::TimedOut)?;
             self.objects[at] = id;
             if let (None, Some(path)) = (id, path) {
-                log::info!("ubus: somebody else is {path}");
+                log::info!(
+                    "ubus: {path} is refused: another has it, or no ACL lets this user publish it"
+                );
             }
         }
         for pattern in PATTERNS {
