@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 /// How many pages of its own the static daemon may have more at the end than after the warm-up: musl's
 /// heap keeps a page for as long as one small thing lives in it, which in the measurements of an hour made
-/// 22 to 49 more, in the third minute as in the last. Two hundred bytes lost by every request of the two
-/// minutes, or three by every one of the hour, are more.
+/// 22 to 49 more, in the third minute as in the last. Three hundred bytes lost by every request of the two
+/// minutes, or five by every one of the hour, are more.
 pub const PAGE_BUDGET: u64 = 64;
 /// How long the daemon may take to let go of connections whose other end is gone.
 const PATIENCE: Duration = Duration::from_secs(12);
