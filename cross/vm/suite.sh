@@ -19,6 +19,9 @@ readonly LEFT_OUT=(
   # They listen for so many tenths of a second, in which a start is not over here.
   discovery::a_start_says_byebye_then_alive_and_a_stop_says_byebye_to_all_of_it
   discovery::a_new_address_and_a_new_description_are_announced_under_a_new_boot_id
+  # So many hundredths of a second of a real processor.
+  pcp_table::a_table_that_is_lost_is_there_again_at_once_and_no_client_is_alarmed_201
+  table::firewall_reloads_do_not_keep_the_daemon_busy
 )
 
 [ $# -gt 0 ] || fail "usage: cross/vm/suite.sh KERNEL [FILTER…]"
