@@ -37,6 +37,8 @@ wrapped() {
 
 readonly SEEDS=tests/captures
 found=()
+# Processor time of the user's and of the system's, in thousandths of a second.
+TIMEFORMAT='%3U %3S'
 mkdir -p target
 for target; do
   corpus=fuzz/corpus/$target
@@ -63,18 +65,19 @@ for target; do
   : >"$log"
   cargo +nightly fuzz build "$target" >>"$log" 2>&1 || fail "$target does not build: see $log"
   # libFuzzer ends by the clock: it is called again for what is left of the processor time.
-  left=$FOR crashed=
-  while [ "$left" -gt 0 ] && [ -z "$crashed" ]; do
-    TIMEFORMAT='%0U %0S'
+  spent=0 crashed=
+  while [ "$spent" -lt $((FOR * 1000)) ] && [ -z "$crashed" ]; do
     used=$({
-      time cargo +nightly fuzz run "$target" -- -max_total_time="$left" -max_len=16384 -timeout=5 \
-        -rss_limit_mb=1024 -print_final_stats=1 >>"$log" 2>&1
+      time cargo +nightly fuzz run "$target" -- -max_total_time=$((FOR - spent / 1000)) \
+        -max_len=16384 -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 >>"$log" 2>&1
     } 2>&1) || crashed=yes
-    left=$((left - ${used% *} - ${used#* } - 1))
+    for part in $used; do
+      spent=$((spent + 10#${part//[.,]/}))
+    done
   done
   [ -z "$crashed" ] || found+=("$log")
   executed=$(awk '/^stat::number_of_executed_units/ { sum += $2 } END { print sum + 0 }' "$log")
-  echo "fuzz: $target: $executed executions in $((FOR - left)) s of processor time"
+  echo "fuzz: $target: $executed executions in $((spent / 1000)) s of processor time"
   grep -aE 'ERROR|SUMMARY|panicked' "$log" || true
 done
 [ "${#found[@]}" -eq 0 ] || fail "something was found: see ${found[*]}"

@@ -1,13 +1,13 @@
 //! A hostile LAN: what it can make the daemon hold, all at once, stays below the ceiling that the
 //! README states, and it keeps nobody else waiting.
 
-use crate::clients::{ask, bob_asks, msearch, IGD2};
+use crate::clients::{ask, bob_asks, msearch, GROUP, IGD2};
 use crate::malformed::{control, with_length};
 use crate::pinholes::{FIREWALL, UDP};
 use crate::traffic::{FROM_ALICE, FROM_BOB};
 use crate::world::{Host, World, ALICE, ROUTER};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -125,6 +125,25 @@ fn everything_filled_at_once_stays_below_the_ceiling() {
     drop((busy, ear));
 }
 
+/// Sends a search of Alice's again and again; how often.
+fn searches(
+    world: &World,
+    search: &str,
+    to: SocketAddrV4,
+    pause: Duration,
+    goes_on: impl Fn() -> bool + Sync,
+) -> u32 {
+    world.inside(Host::Alice, || {
+        let socket = UdpSocket::bind((ALICE, 0)).unwrap();
+        let mut sent = 0;
+        while goes_on() {
+            sent += u32::from(socket.send_to(search.as_bytes(), to).is_ok());
+            thread::sleep(pause);
+        }
+        sent
+    })
+}
+
 #[test]
 fn a_flood_of_searches_does_not_keep_others_waiting() {
     // Conformance 26, 261, 263.
@@ -134,14 +153,9 @@ fn a_flood_of_searches_does_not_keep_others_waiting() {
     let search = msearch("ssdp:all", "MX: 1\r\n");
     let (sent, worst) = thread::scope(|scope| {
         let flood = scope.spawn(|| {
-            world.inside(Host::Alice, || {
-                let socket = UdpSocket::bind((ALICE, 0)).unwrap();
-                let end = Instant::now() + FLOOD;
-                let mut sent = 0u32;
-                while Instant::now() < end {
-                    sent += u32::from(socket.send_to(search.as_bytes(), (ROUTER, 1900)).is_ok());
-                }
-                sent
+            let end = Instant::now() + FLOOD;
+            searches(&world, &search, SocketAddrV4::new(ROUTER, 1900), Duration::ZERO, || {
+                Instant::now() < end
             })
         });
         let mut worst = Duration::ZERO;
@@ -168,17 +182,9 @@ fn searches_of_one_host_take_no_place_that_those_of_another_wait_in() {
     let search = msearch("upnp:rootdevice", "MX: 5\r\n");
     let (sent, heard) = thread::scope(|scope| {
         let flood = scope.spawn(|| {
-            world.inside(Host::Alice, || {
-                let socket = UdpSocket::bind((ALICE, 0)).unwrap();
-                let mut sent = 0u32;
-                while !over.load(Ordering::Relaxed) {
-                    let to = (Ipv4Addr::new(239, 255, 255, 250), 1900);
-                    sent += u32::from(socket.send_to(search.as_bytes(), to).is_ok());
-                    // So that none is lost on the way to the daemon.
-                    thread::sleep(Duration::from_micros(500));
-                }
-                sent
-            })
+            // With pauses, so that none is lost on the way to the daemon.
+            let pause = Duration::from_micros(500);
+            searches(&world, &search, GROUP, pause, || !over.load(Ordering::Relaxed))
         });
         thread::sleep(Duration::from_millis(300));
         let heard: Vec<_> =

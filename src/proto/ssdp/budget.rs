@@ -33,37 +33,33 @@ pub struct Budget {
 impl Budget {
     /// How many answers `source` could have now.
     pub fn left(&self, source: IpAddr, now: Instant) -> u32 {
-        let refilled = |bucket: Option<Bucket>, burst, per_second| {
-            let mut bucket = bucket.unwrap_or(Bucket::full(burst, now));
-            bucket.refill(burst, per_second, now);
-            bucket.whole()
-        };
-        let own = self.sources.iter().find(|(known, _)| *known == source);
-        refilled(own.map(|(_, bucket)| *bucket), SOURCE_BURST, SOURCE_PER_SECOND).min(refilled(
-            self.total,
-            TOTAL_BURST,
-            TOTAL_PER_SECOND,
-        ))
+        let (own, total) = self.refilled(source, now);
+        own.whole().min(total.whole())
     }
 
     /// Takes up to `count` answers for `source`. Returns how many it may have: send no more.
     pub fn take(&mut self, source: IpAddr, count: u32, now: Instant) -> u32 {
-        let total = self.total.get_or_insert(Bucket::full(TOTAL_BURST, now));
-        total.refill(TOTAL_BURST, TOTAL_PER_SECOND, now);
-        let mut own = match self.sources.iter().position(|(known, _)| *known == source) {
-            Some(index) => self.sources.remove(index).1,
-            None => Bucket::full(SOURCE_BURST, now),
-        };
-        own.refill(SOURCE_BURST, SOURCE_PER_SECOND, now);
-
+        let (mut own, mut total) = self.refilled(source, now);
         let granted = count.min(own.whole()).min(total.whole());
         own.spend(granted);
         total.spend(granted);
+        self.total = Some(total);
+        self.sources.retain(|(known, _)| *known != source);
         if self.sources.len() >= SOURCES_MAX {
             self.sources.remove(0);
         }
         self.sources.push((source, own));
         granted
+    }
+
+    /// What is in the bucket of `source` and in that of all.
+    fn refilled(&self, source: IpAddr, now: Instant) -> (Bucket, Bucket) {
+        let known = self.sources.iter().find(|(known, _)| *known == source);
+        let mut own = known.map_or(Bucket::full(SOURCE_BURST, now), |(_, bucket)| *bucket);
+        let mut total = self.total.unwrap_or(Bucket::full(TOTAL_BURST, now));
+        own.refill(SOURCE_BURST, SOURCE_PER_SECOND, now);
+        total.refill(TOTAL_BURST, TOTAL_PER_SECOND, now);
+        (own, total)
     }
 }
 
