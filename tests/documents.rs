@@ -121,6 +121,11 @@ fn every_crate_asked_for_has_its_reason_and_the_number_of_all_is_right() {
     let asked: BTreeSet<&str> = asked.iter().map(|line| line.split(' ').next().unwrap()).collect();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     assert_eq!(rows.collect::<BTreeSet<_>>(), asked);
+    let (_, of_tests) = page.split_once("In the tests alone: ").unwrap();
+    for line in tree(&["--edges", "dev", "--depth", "1", "--format", "{p}"]) {
+        let name = line.split(' ').next().unwrap();
+        assert!(of_tests.contains(&format!("`{name}`")), "{name}");
+    }
     for line in page.lines().filter(|line| line.starts_with("| `")) {
         let mut cells = line.split('|').map(str::trim).skip(1);
         let name = cells.next().unwrap().trim_matches('`');
