@@ -5,7 +5,7 @@ use postern::proto::http::{parse_head, Method};
 use postern::proto::soap::{
     fault, m_post_header, Error, Invocation, Response, Target, ARGUMENTS_MAX, VALUE_MAX,
 };
-use postern::proto::xml::{self, DOCUMENT_MAX, EQUALS_MAX};
+use postern::proto::xml::{self, DECLARATIONS_MAX, DOCUMENT_MAX, EQUALS_MAX};
 
 pub fn run(bytes: &[u8]) {
     // A whole request, or a body alone.
@@ -67,5 +67,6 @@ fn text(text: &str) {
 
 fn is_large(document: &[u8]) -> bool {
     let equals = document.iter().filter(|byte| **byte == b'=').count();
-    document.len() > DOCUMENT_MAX || equals > EQUALS_MAX
+    let declarations = document.windows(5).filter(|word| word == b"xmlns").count();
+    document.len() > DOCUMENT_MAX || equals > EQUALS_MAX || declarations > DECLARATIONS_MAX
 }

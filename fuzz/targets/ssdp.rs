@@ -73,7 +73,10 @@ fn budget(bytes: &[u8]) {
         let source = usize::from(search[0] & 3);
         now += Duration::from_millis(u64::from(search[2]) * 250);
         let wanted = u32::from(search[1]);
-        let address = IpAddr::from([192, 168, 1, source as u8]);
+        let address = match source {
+            0 => IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]),
+            _ => IpAddr::from([192, 168, 1, source as u8]),
+        };
         let left = budget.left(address, now);
         let got = budget.take(address, wanted, now);
         assert_eq!(got, wanted.min(left));

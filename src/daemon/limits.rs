@@ -69,19 +69,23 @@ fn rows() -> Vec<String> {
         format!("requests on one connection | {}", http::REQUESTS_PER_CONNECTION),
         format!("remote hosts of one external port | {REMOTES_MAX}"),
         format!(
-            "XML depth, nodes; SOAP arguments, length of one | {}, {}; {}, {}",
+            "XML depth, nodes, namespaces; SOAP arguments, length of one | {}, {}, {}; {}, {}",
             xml::DEPTH_MAX,
             xml::NODES_MAX,
+            xml::DECLARATIONS_MAX,
             soap::ARGUMENTS_MAX,
             kib(soap::VALUE_MAX)
         ),
         format!("one piece of a list of mappings in memory | {}", kib(igd::PIECE_LEN)),
         format!(
-            "SSDP answers per source, in all | {} at once then {}/s, {} then {}/s",
+            "SSDP answers per source, in all, over IPv6 of these | {} at once then {}/s, {} then {}/s, \
+             {} then {}/s",
             search::SOURCE_BURST,
             search::SOURCE_PER_SECOND,
             search::TOTAL_BURST,
-            search::TOTAL_PER_SECOND
+            search::TOTAL_PER_SECOND,
+            search::TOTAL_V6_BURST,
+            search::TOTAL_V6_PER_SECOND
         ),
         format!("SSDP answers waiting for their moment | {}", ssdp::ANSWERS_WAITING_MAX),
         format!("LAN addresses served, IPv4 first | {}", lan::LANS_MAX),

@@ -11,6 +11,7 @@ mod search;
 
 pub use budget::{
     Budget, SOURCES_MAX, SOURCE_BURST, SOURCE_PER_SECOND, TOTAL_BURST, TOTAL_PER_SECOND,
+    TOTAL_V6_BURST, TOTAL_V6_PER_SECOND,
 };
 pub use message::{
     next_alive, write_alive, write_byebye, write_response, write_update, Advert, Common,

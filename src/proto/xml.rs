@@ -18,6 +18,9 @@ pub const DEPTH_MAX: usize = 16;
 /// Most `=` signs in a document: a cheap upper bound of its attributes, whose checks for
 /// duplicates take quadratic time.
 pub const EQUALS_MAX: usize = 192;
+/// Most namespace declarations in a document: each element that has one of its own looks through
+/// all that hold where it stands, for each of them.
+pub const DECLARATIONS_MAX: usize = 48;
 /// Namespace given to a prefix that the document uses but does not declare.
 pub const UNDECLARED: &str = "urn:undeclared";
 
@@ -39,7 +42,9 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; `read` has not been called then.
 pub fn with_root<T>(body: &[u8], read: impl FnOnce(Node<'_, '_>) -> T) -> Result<T, Error> {
-    if body.len() > DOCUMENT_MAX || body.iter().filter(|b| **b == b'=').count() > EQUALS_MAX {
+    let equals = || body.iter().filter(|byte| **byte == b'=').count();
+    let declarations = || body.windows(5).filter(|word| word == b"xmlns").count();
+    if body.len() > DOCUMENT_MAX || equals() > EQUALS_MAX || declarations() > DECLARATIONS_MAX {
         return Err(Error::TooLarge);
     }
     let text = String::from_utf8_lossy(body);

@@ -2,7 +2,7 @@
 //! of a datagram is easily forged.
 //!
 //! A token bucket per source bounds what one forged source can be sent, and one bucket over all
-//! bounds the whole. A host that runs several searching programs at once (each asking for
+//! bounds the whole, with one in it over all of IPv6. A host that runs several searching programs at once (each asking for
 //! everything and for a few types, by unicast and multicast, three times over) stays within its
 //! burst.
 
@@ -18,6 +18,10 @@ pub const SOURCE_PER_SECOND: u32 = 16;
 pub const TOTAL_BURST: u32 = 512;
 /// Answers per second all sources together get for as long as they ask.
 pub const TOTAL_PER_SECOND: u32 = 256;
+/// Of [`TOTAL_BURST`] at most so many to sources over IPv6: a host has as many addresses as it likes.
+pub const TOTAL_V6_BURST: u32 = 256;
+/// Of [`TOTAL_PER_SECOND`] likewise.
+pub const TOTAL_V6_PER_SECOND: u32 = 128;
 /// Sources remembered; a new one takes the place of the one that has been quiet longest.
 pub const SOURCES_MAX: usize = 64;
 
@@ -26,6 +30,8 @@ pub const SOURCES_MAX: usize = 64;
 pub struct Budget {
     /// `None` until the first search.
     total: Option<Bucket>,
+    /// `None` until the first search over IPv6.
+    total_v6: Option<Bucket>,
     /// The one that has been quiet longest is the first.
     sources: Vec<(IpAddr, Bucket)>,
 }
@@ -33,33 +39,54 @@ pub struct Budget {
 impl Budget {
     /// How many answers `source` could have now.
     pub fn left(&self, source: IpAddr, now: Instant) -> u32 {
-        let (own, total) = self.refilled(source, now);
-        own.whole().min(total.whole())
+        self.refilled(source, now).left()
     }
 
     /// Takes up to `count` answers for `source`. Returns how many it may have: send no more.
     pub fn take(&mut self, source: IpAddr, count: u32, now: Instant) -> u32 {
-        let (mut own, mut total) = self.refilled(source, now);
-        let granted = count.min(own.whole()).min(total.whole());
-        own.spend(granted);
-        total.spend(granted);
-        self.total = Some(total);
+        let mut share = self.refilled(source, now);
+        let granted = count.min(share.left());
+        share.own.spend(granted);
+        share.total.spend(granted);
+        self.total = Some(share.total);
+        if let Some(mut total) = share.total_v6 {
+            total.spend(granted);
+            self.total_v6 = Some(total);
+        }
         self.sources.retain(|(known, _)| *known != source);
         if self.sources.len() >= SOURCES_MAX {
             self.sources.remove(0);
         }
-        self.sources.push((source, own));
+        self.sources.push((source, share.own));
         granted
     }
 
-    /// What is in the bucket of `source` and in that of all.
-    fn refilled(&self, source: IpAddr, now: Instant) -> (Bucket, Bucket) {
+    /// The buckets that answers to `source` are taken from, as full as they are now.
+    fn refilled(&self, source: IpAddr, now: Instant) -> Share {
         let known = self.sources.iter().find(|(known, _)| *known == source);
-        let mut own = known.map_or(Bucket::full(SOURCE_BURST, now), |(_, bucket)| *bucket);
-        let mut total = self.total.unwrap_or(Bucket::full(TOTAL_BURST, now));
-        own.refill(SOURCE_BURST, SOURCE_PER_SECOND, now);
-        total.refill(TOTAL_BURST, TOTAL_PER_SECOND, now);
-        (own, total)
+        let own = known.map(|(_, bucket)| *bucket);
+        Share {
+            own: Bucket::refilled(own, SOURCE_BURST, SOURCE_PER_SECOND, now),
+            total: Bucket::refilled(self.total, TOTAL_BURST, TOTAL_PER_SECOND, now),
+            total_v6: source
+                .is_ipv6()
+                .then(|| Bucket::refilled(self.total_v6, TOTAL_V6_BURST, TOTAL_V6_PER_SECOND, now)),
+        }
+    }
+}
+
+/// What one source takes from.
+struct Share {
+    own: Bucket,
+    total: Bucket,
+    /// If it is one over IPv6.
+    total_v6: Option<Bucket>,
+}
+
+impl Share {
+    fn left(&self) -> u32 {
+        let of_family = self.total_v6.map_or(u32::MAX, |bucket| bucket.whole());
+        self.own.whole().min(self.total.whole()).min(of_family)
     }
 }
 
@@ -74,6 +101,13 @@ struct Bucket {
 impl Bucket {
     fn full(burst: u32, at: Instant) -> Self {
         Bucket { level: burst * 1000, at }
+    }
+
+    /// One as it was last, or a full one if there was none, as it is now.
+    fn refilled(known: Option<Bucket>, burst: u32, per_second: u32, now: Instant) -> Bucket {
+        let mut bucket = known.unwrap_or(Bucket::full(burst, now));
+        bucket.refill(burst, per_second, now);
+        bucket
     }
 
     /// Adds what has come since, in whole milliseconds; what is left of one counts next time.

@@ -111,6 +111,16 @@ fn limits_are_reached_and_not_passed_item_264() {
     let many: String = (0..EQUALS_MAX + 1).map(|n| format!(" a{n}=''")).collect();
     assert_eq!(seen(format!("<a{many}/>").as_bytes()), Err(Error::TooLarge));
 
+    let nested = |n: usize| {
+        let open: String = (0..n).map(|n| format!("<a xmlns:p{n}=\"u\">")).collect();
+        let wide: String = (n..DECLARATIONS_MAX).map(|n| format!("<b xmlns:p{n}='u'/>")).collect();
+        format!("{open}{wide}{}", "</a>".repeat(n))
+    };
+    assert!(seen(nested(DEPTH_MAX - 1).as_bytes()).is_ok());
+    // One more than may be, in what the repair would have to mend.
+    let more = format!("{}<", nested(DECLARATIONS_MAX + 1));
+    assert_eq!(seen(more.as_bytes()), Err(Error::TooLarge));
+
     let prefixes: String = (0..40).map(|n| format!("<p{n}:b/>")).collect();
     assert_eq!(seen(format!("<a>{prefixes}</a>").as_bytes()), Err(Error::Malformed));
 }

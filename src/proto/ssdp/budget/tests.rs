@@ -52,6 +52,23 @@ fn item_261_forged_sources_get_no_more_than_all_may_have() {
 }
 
 #[test]
+fn item_261_a_host_with_many_addresses_of_ipv6_leaves_the_others_half() {
+    let mut budget = Budget::default();
+    let start = Instant::now();
+    let address = |n: u16| IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, n]);
+    let flood = |budget: &mut Budget, now| -> u32 {
+        (0..500).map(|n| budget.take(address(n), 11, now)).sum()
+    };
+    assert_eq!(flood(&mut budget, start), TOTAL_V6_BURST);
+    for second in 1..60 {
+        let now = start + Duration::from_secs(second);
+        assert_eq!(flood(&mut budget, now), TOTAL_V6_PER_SECOND);
+        assert_eq!(budget.left(address(1), now), 0);
+        assert_eq!(budget.take(host(1), 11, now), 11);
+    }
+}
+
+#[test]
 fn the_quietest_source_is_forgotten_first() {
     let mut budget = Budget::default();
     let now = Instant::now();
