@@ -52,7 +52,8 @@ pub struct Config {
     pub external_iface: Option<String>,
     /// `external_iface6`: logical network of the IPv6 WAN, resolved outside of Postern.
     pub external_iface6: Option<String>,
-    /// `external_zone`: firewall zone of the WAN, likewise by rpcd; counts without `external_iface`.
+    /// `external_zone`: firewall zone of the WAN, resolved outside of Postern; counts without
+    /// `external_iface`.
     pub external_zone: Option<String>,
     /// `external_device`: the WAN's device. `None` without logical names: the default route's.
     pub external_device: Option<Device>,
@@ -101,8 +102,6 @@ pub struct Config {
     pub notify_interval: u32,
     /// `uuid`; `None` when not written or `nocli`.
     pub uuid: Option<Uuid>,
-    /// `config_file`: another daemon's file, which Postern does not read.
-    pub config_file: Option<String>,
     /// `ct_mark`: signal to the main firewall by these bits of the connection mark, at least one,
     /// even where the kernel has labels.
     pub ct_mark: Option<u32>,
@@ -167,7 +166,6 @@ impl Default for Config {
             friendly_name: None,
             notify_interval: 900,
             uuid: None,
-            config_file: None,
             ct_mark: None,
             max_mappings: MAPPINGS_DEFAULT,
             max_mappings_per_host: MAPPINGS_PER_HOST_DEFAULT,

@@ -92,6 +92,7 @@ const OPTIONS: &[(&[&str], How)] = &[
     (&["friendly_name"], Text(|c| &mut c.friendly_name)),
     (&["notify_interval"], One(notify_interval)),
     (&["uuid"], One(uuid)),
+    // What only the init script reads: this one and the last.
     (&["config_file"], One(config_file)),
     (&["ct_mark"], One(|c, word| put(&mut c.ct_mark, value::mask(word)?))),
     (&["max_mappings"], One(|c, word| short(&mut c.max_mappings, word))),
@@ -106,7 +107,6 @@ const OPTIONS: &[(&[&str], How)] = &[
     (&["seccomp"], Flag(|c| &mut c.seccomp)),
     (&["http_names"], Each(|c| c.http_names.clear(), http_name)),
     (&["clean_ruleset_threshold", "clean_ruleset_interval"], Obsolete),
-    // What only the init script reads.
     (&["jail"], Obsolete),
 ];
 
@@ -132,6 +132,8 @@ pub(super) fn read(sections: &[Section], report: &mut Report) -> Config {
                 let text = "this section is not read: name it, `config upnpd 'config'`";
                 report.error(section.line, text);
             }
+            // The init script reads it.
+            ("internal_network", _) => {}
             (kind, _) => unknown.section(report, section.line, kind),
         }
     }
@@ -443,10 +445,13 @@ fn uuid(config: &mut Config, word: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn config_file(config: &mut Config, word: &str) -> Result<(), Wrong> {
-    config.config_file = Some(path(word)?.into());
-    Err("miniupnpd's own file is not read: write its settings as options here and remove this"
-        .into())
+fn config_file(_: &mut Config, word: &str) -> Result<(), Wrong> {
+    path(word)?;
+    Err(Wrong::Warning(
+        "OpenWrt's init script has the file named here read instead of this one: it must be written \
+         as this one is, not as miniupnpd's own"
+            .into(),
+    ))
 }
 
 #[cfg(test)]

@@ -80,6 +80,7 @@ enum Fault {
     TooManyWords,
     TextTooLong,
     Unknown,
+    UnknownOption,
     Unterminated,
     WordTooLong,
 }
@@ -106,7 +107,7 @@ impl Fault {
             Fault::TextTooLong => {
                 "the file is longer than 65536 bytes, and from here on nothing is read: shorten it"
             }
-            Fault::Unknown => {
+            Fault::Unknown | Fault::UnknownOption => {
                 "a line begins with config, option or list: mend it or put # before it"
             }
             Fault::Unterminated => "a quote opens and never closes: close it, or write \\' or \\\"",
@@ -133,6 +134,8 @@ impl Keyword {
             b"l" | b"list" => Ok(Keyword::List),
             // Only what follows a `;` can be blank here.
             _ if word.iter().copied().all(is_space) => Err(Fault::Semicolon),
+            // It may have begun a section, unless it looks like what stands in one.
+            [b'o' | b'O' | b'l' | b'L', ..] => Err(Fault::UnknownOption),
             _ => Err(Fault::Unknown),
         }
     }
@@ -187,7 +190,7 @@ impl Parser<'_> {
     /// # Errors
     /// The fault that ended it. It has been reported and its section marked.
     fn line(&mut self) -> Result<(), Fault> {
-        let first = self.cursor;
+        let begin = self.cursor;
         self.cursor.skip(is_space);
         let fault = loop {
             let line = self.cursor.line;
@@ -203,19 +206,25 @@ impl Parser<'_> {
             }
         };
         let line = match fault {
-            Fault::Unterminated => first.line,
+            Fault::Unterminated => begin.line,
             _ => self.cursor.statement,
         };
         self.report.error(line, fault.advice());
         self.damage();
-        // The first `config` line may be what is missing or unreadable.
-        if self.current.is_none() && matches!(fault, Fault::Orphan | Fault::Unknown) {
+        // A `config` line may be what is missing or unreadable: what follows is of no known section.
+        let orphan = matches!(fault, Fault::Orphan | Fault::UnknownOption);
+        let known = self.section().map(|section| !section.kind.is_empty());
+        if (orphan && known.is_none()) || (fault == Fault::Unknown && known != Some(false)) {
             self.current = Some(self.sections.len());
             self.sections.push(Section::lost(line));
+            if self.sections.len() > SECTIONS_MAX {
+                self.report.error(line, Fault::TooManySections.advice());
+                return Err(Fault::TooManySections);
+            }
         }
         if fault == Fault::Unterminated {
             // The rest of the file was taken for text. Most of it is not: read on below.
-            self.cursor = first;
+            self.cursor = begin;
         }
         self.cursor.skip_line();
         Err(fault)
@@ -223,9 +232,14 @@ impl Parser<'_> {
 
     /// Marks the section that is open.
     fn damage(&mut self) {
-        if let Some(section) = self.current.and_then(|at| self.sections.get_mut(at)) {
+        if let Some(section) = self.section() {
             section.damaged = true;
         }
+    }
+
+    /// The section that options go to.
+    fn section(&mut self) -> Option<&mut Section> {
+        self.sections.get_mut(self.current?)
     }
 
     /// Reads one statement. `false`: there is none left on this line.

@@ -134,15 +134,18 @@ fn a_section_that_may_have_been_a_rule_denies_everything() {
         let (rules, problems) = read(lost);
         assert_eq!(rules, [DENY_ALL], "{lost}");
         assert_eq!((problems[0].0, problems[0].1), (1, Severity::Error), "{lost}");
+        let behind = format!("config upnpd config\no port 5001\n{lost}o comment 'deny the rest'\n");
+        let (config, problems) = load(behind.as_bytes());
+        assert_eq!((config.port, &config.perm_rules[..]), (5001, &[DENY_ALL][..]), "{lost}");
+        assert_eq!((problems[0].line, problems[0].severity), (3, Severity::Error), "{lost}");
     }
 }
 
 #[test]
 fn options_of_a_rule_in_the_main_section_deny_everything() {
-    let (config, problems) =
-        load(b"config upnpd config\no port 5001\nconfg perm_rule\no action deny\n");
+    let (config, problems) = load(b"config upnpd config\no port 5001\no action deny\n");
     assert_eq!((config.perm_rules, config.port), (vec![DENY_ALL], 5001));
-    assert_eq!(problems[1].text, "action is an option of a rule: put `config perm_rule` above it");
+    assert_eq!(problems[0].text, "action is an option of a rule: put `config perm_rule` above it");
 }
 
 #[test]

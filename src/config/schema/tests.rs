@@ -106,7 +106,6 @@ fn every_option_of_today_s_package_is_read_302() {
             friendly_name: Some("Zoë's router".into()),
             notify_interval: 60,
             uuid: Some(Uuid(uuid)),
-            config_file: None,
             ct_mark: Some(0x10),
             max_mappings: 100,
             revoke_flows: false,
@@ -234,11 +233,13 @@ fn the_notify_interval_is_held_to_its_range_with_a_warning() {
 }
 
 #[test]
-fn another_daemon_s_file_is_refused() {
-    let (config, problems) = with("option config_file /etc/miniupnpd.conf");
-    assert_eq!(config.config_file.as_deref(), Some("/etc/miniupnpd.conf"));
+fn what_only_the_init_script_reads_is_no_mistake() {
+    let (config, problems) = with("option config_file /etc/upnpd\noption jail 1");
+    assert_eq!(config, default());
     assert_eq!(problems.len(), 1);
-    assert_eq!(problems[0].0, Severity::Error);
+    assert_eq!(problems[0].0, Severity::Warning);
+    let (_, problems) = with("config internal_network\n\toption interface lan");
+    assert_eq!(problems, []);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn bad(text: &str) -> (Vec<String>, Vec<(u32, &'static str)>) {
     (told(&sections), faults.collect())
 }
 
-const ALL: [Fault; 15] = [
+const ALL: [Fault; 16] = [
     Fault::BadName,
     Fault::BadType,
     Fault::Missing,
@@ -52,6 +52,7 @@ const ALL: [Fault; 15] = [
     Fault::TooManyWords,
     Fault::TextTooLong,
     Fault::Unknown,
+    Fault::UnknownOption,
     Fault::Unterminated,
     Fault::WordTooLong,
 ];
@@ -180,19 +181,18 @@ fn what_follows_a_semicolon_at_a_bare_word_is_not_read_and_warned_about() {
 #[test]
 fn each_bad_line_is_left_out_and_reported_and_its_section_is_damaged() {
     for (line, fault) in [
-        ("opton y 1", Fault::Unknown),
-        ("option", Fault::Unknown),
+        ("opton y 1", Fault::UnknownOption),
+        ("option", Fault::UnknownOption),
+        ("lst y 1", Fault::UnknownOption),
         ("option ", Fault::Missing),
         ("option ''", Fault::Missing),
         ("o # y", Fault::Missing),
-        ("Option y 1", Fault::Unknown),
-        ("'option' y 1", Fault::Unknown),
+        ("Option y 1", Fault::UnknownOption),
         ("option y-z 1", Fault::BadName),
         ("option y\u{e4} 1", Fault::BadName),
         ("option y 1 2", Fault::TooManyWords),
         ("list y 'it's mine'", Fault::Unterminated),
         ("list y 'it's' mine", Fault::Unterminated),
-        ("package", Fault::Unknown),
         ("package a b", Fault::TooManyWords),
         ("package a.b", Fault::BadName),
         ("option x 1 ;", Fault::Semicolon),
@@ -206,6 +206,33 @@ fn each_bad_line_is_left_out_and_reported_and_its_section_is_damaged() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn what_may_have_been_a_config_line_begins_a_section_of_its_own() {
+    for line in ["confg perm_rule", "Config a", "'option' y 1", "package", "<<<<<<< HEAD", "x"] {
+        assert_eq!(
+            bad(&format!("config a n\no x 1\n{line}\no z 2\nmore\nconfig a\no u 3\n")),
+            (
+                vec![
+                    "a n!".into(),
+                    "x=1".into(),
+                    " -!".into(),
+                    "z=2".into(),
+                    "a -".into(),
+                    "u=3".into()
+                ],
+                vec![(3, Fault::Unknown.advice()), (5, Fault::Unknown.advice())]
+            ),
+            "{line}"
+        );
+    }
+    let (sections, problems) = parse("config a\nx\n".repeat(SECTIONS_MAX).as_bytes());
+    assert_eq!(sections.len(), SECTIONS_MAX + 1);
+    assert!(sections[SECTIONS_MAX].damaged);
+    assert!(
+        problems.iter().any(|p| p.text == Fault::TooManySections.advice()) || problems.len() > 200
+    );
 }
 
 #[test]
