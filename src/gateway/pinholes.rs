@@ -164,7 +164,8 @@ impl<B: Backend> Gateway<B> {
         Ok(PinholeGranted { id, unique_id, new })
     }
 
-    /// Gives a pinhole another lease (WANIPv6FirewallControl:1 §2.5.4).
+    /// Gives a pinhole another lease (WANIPv6FirewallControl:1 §2.5.4); one that was asked for by PCP
+    /// is only lengthened, as its client counts on the lease it was told.
     ///
     /// # Errors
     /// `NoSuchMapping`, `NotOwner`, `Backend`.
@@ -177,7 +178,10 @@ impl<B: Backend> Gateway<B> {
     ) -> Result<(), Refusal> {
         self.handle_timeout(now);
         let old = self.own_pinhole(asker, unique_id)?.clone();
-        let expires = now.checked_add(lease.max(LEASE_MIN)).ok_or(Refusal::Denied)?;
+        let mut expires = now.checked_add(lease.max(LEASE_MIN)).ok_or(Refusal::Denied)?;
+        if old.origin == Origin::Pcp {
+            expires = expires.max(old.expires);
+        }
         self.make_pinhole(Pinhole { expires, ..old }, false, now)
     }
 

@@ -12,6 +12,10 @@ use crate::proto::soap::{self, Invocation, Target};
 /// The one action that every service has.
 const QUERY: &str = "QueryStateVariable";
 
+/// Actions with the other name that some have them by: WANCommonInterfaceConfig:1 names this one in
+/// the singular where it describes it in XML.
+const ALSO: [(&str, &str); 1] = [("GetActiveConnections", "GetActiveConnection")];
+
 /// Answers a POST or M-POST to a service's control URL.
 ///
 /// 400 without a readable SOAPACTION or body; 415 without SOAPACTION where a web page could have
@@ -73,7 +77,9 @@ fn invoke<B: Backend + 'static>(
         return query(ctx, face, service, target, arguments);
     }
     let asked = service.asked(face, target.service).ok_or(Code::InvalidAction)?;
-    let named = |action: &&Action<B>| action.name == target.action;
+    let named = |action: &&Action<B>| {
+        action.name == target.action || ALSO.contains(&(action.name, target.action))
+    };
     // Clients that take the first gateway they find use the newer actions under the older name,
     // `upnpc -n` for one, without a look at what the description lists: those follow the rules of
     // the version that has them.

@@ -1,7 +1,7 @@
 //! NAT-PMP (RFC 6886).
 
 use super::codes::of_natpmp;
-use super::{external, Packet, Settings};
+use super::{external, seconds_until, Packet, Settings};
 use crate::gateway::mapping::{Origin, Port, Protocol, Refusal};
 use crate::gateway::{Gateway, MapRequest};
 use crate::netfilter::Backend;
@@ -26,7 +26,7 @@ pub(super) fn answer<B: Backend>(
             let lifetime = lifetime.min(settings.max_lifetime);
             let (outcome, port, lifetime) =
                 match map(gateway, packet, protocol, internal, external_port, lifetime) {
-                    Ok(port) => (Outcome::Success, port, lifetime),
+                    Ok((port, left)) => (Outcome::Success, port, lifetime.min(left)),
                     Err(refusal) => (of_natpmp(refusal), 0, 0),
                 };
             natpmp::write_map(epoch, outcome, protocol, internal_port, port, lifetime).to_vec()
@@ -34,7 +34,8 @@ pub(super) fn answer<B: Backend>(
     })
 }
 
-/// Makes, renews or ends a mapping; the external port, 0 after an end.
+/// Makes, renews or ends a mapping; the external port and for how many seconds it is open, both 0
+/// after an end.
 fn map<B: Backend>(
     gateway: &mut Gateway<B>,
     packet: &Packet<'_>,
@@ -42,11 +43,11 @@ fn map<B: Backend>(
     internal: SocketAddrV4,
     external_port: u16,
     lifetime: u32,
-) -> Result<u16, Refusal> {
+) -> Result<(u16, u32), Refusal> {
     let now = packet.now;
     match (lifetime, internal.port()) {
-        (0, 0) => gateway.unmap_all(protocol, *internal.ip(), now).map(|()| 0),
-        (0, _) => gateway.unmap(protocol, internal, None, now).map(|()| 0),
+        (0, 0) => gateway.unmap_all(protocol, *internal.ip(), now).map(|()| (0, 0)),
+        (0, _) => gateway.unmap(protocol, internal, None, now).map(|()| (0, 0)),
         _ => {
             let request = MapRequest {
                 client: *internal.ip(),
@@ -59,7 +60,9 @@ fn map<B: Backend>(
                 guard: None,
                 replaces_filters: false,
             };
-            gateway.map(&request, now).map(|mapped| mapped.port)
+            let mapped = gateway.map(&request, now)?;
+            // The owner's own may end earlier, and is not renewed by a host.
+            Ok((mapped.port, mapped.expires.map_or(u32::MAX, |end| seconds_until(end, now))))
         }
     }
 }

@@ -272,6 +272,18 @@ fn what_the_kernel_refuses_has_not_happened() {
 }
 
 #[test]
+fn one_that_pcp_has_asked_for_is_only_lengthened_240() {
+    let mut lab = Lab::new();
+    let request = PinholeRequest { origin: Origin::Pcp, ..ask(hole(3000)) };
+    let id = lab.gateway.add_pinhole(&request, lab.now).unwrap().unique_id;
+    let host = Asker::Host(HOST.into());
+    for (lease, left) in [(HOUR / 2, HOUR), (HOUR * 2, HOUR * 2), (HOUR, HOUR * 2)] {
+        assert_eq!(lab.gateway.update_pinhole(host, id, lease, lab.now), Ok(()));
+        assert_eq!(lab.gateway.poll_timeout(), Some(lab.now + left));
+    }
+}
+
+#[test]
 fn rules_that_come_to_forbid_it_end_it() {
     let mut lab = Lab::new();
     lab.open(hole(3000));

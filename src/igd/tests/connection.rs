@@ -75,13 +75,16 @@ fn the_rest_of_wan_common_items_100_101() {
     assert_eq!(world.ask(COMMON, "GetWANAccessProvider", &[]), "200 NewWANAccessProvider=");
     let udn = world.identity.udn(Face::V1, 2);
     let index = |value| [("NewActiveConnectionIndex", value)];
-    assert_eq!(
-        world.ask(COMMON, "GetActiveConnections", &index("0")),
-        format!(
-            "200 NewActiveConnDeviceContainer={udn}:WANConnectionDevice:1 \
-             NewActiveConnectionServiceID=urn:upnp-org:serviceId:WANIPConn1"
-        )
-    );
+    // The second name is that of the service's XML.
+    for name in ["GetActiveConnections", "GetActiveConnection"] {
+        assert_eq!(
+            world.ask(COMMON, name, &index("0")),
+            format!(
+                "200 NewActiveConnDeviceContainer={udn}:WANConnectionDevice:1 \
+                 NewActiveConnectionServiceID=urn:upnp-org:serviceId:WANIPConn1"
+            )
+        );
+    }
     assert_eq!(world.ask(COMMON, "GetActiveConnections", &index("1")), "713");
     assert_eq!(world.ask(COMMON, "X_GetICSStatistics", &[]), "401");
 }

@@ -102,8 +102,24 @@ fn s3_4_what_is_not_the_hosts_to_end_stays_and_is_told_178_179_242() {
     assert_eq!(lab.rows(), left);
 }
 
+#[test]
+fn s3_3_no_more_time_is_told_than_the_owner_s_own_has_176() {
+    let mut lab = Lab::new();
+    manual_for(&mut lab, 17000, 7000, Some(Duration::from_secs(60)));
+    assert_eq!(lab.natpmp(ALICE, 1, (7000, 0), 7200), [0, 7000, 17000, 60]);
+    lab.wait(45);
+    assert_eq!(lab.natpmp(ALICE, 1, (7000, 0), 7200), [0, 7000, 17000, 15]);
+    assert_eq!(lab.natpmp(ALICE, 1, (7000, 0), 10), [0, 7000, 17000, 10]);
+    manual(&mut lab, 17001, 7001);
+    assert_eq!(lab.natpmp(ALICE, 1, (7001, 0), 7200), [0, 7001, 17001, 7200]);
+}
+
 /// A mapping that the owner has made for Alice.
 pub fn manual(lab: &mut Lab, external: u16, internal: u16) {
+    manual_for(lab, external, internal, None);
+}
+
+fn manual_for(lab: &mut Lab, external: u16, internal: u16, lease: Option<Duration>) {
     let request = Request {
         client: ALICE,
         origin: Origin::Manual,
@@ -111,7 +127,7 @@ pub fn manual(lab: &mut Lab, external: u16, internal: u16) {
         port: Port::Exactly(external),
         remote: None,
         internal: SocketAddrV4::new(ALICE, internal),
-        lease: None,
+        lease,
         enabled: true,
         description: "",
         high_ports_only: false,
