@@ -22,13 +22,13 @@ const LINE_MAX: usize = 512;
 const FACILITY_DAEMON: u8 = 3 << 3;
 
 struct Logger {
-    syslog: Option<UnixDatagram>,
+    syslog: Option<Syslog>,
     pace: Mutex<pace::Pace>,
 }
 
 /// Starts logging at `level`. Called once.
 pub fn start(level: LevelFilter) {
-    let syslog = if stderr_is_read() { None } else { connect() };
+    let syslog = if stderr_is_read() { None } else { Syslog::new("/dev/log") };
     let logger = Logger { syslog, pace: Mutex::new(pace::Pace::new()) };
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
@@ -40,12 +40,28 @@ fn stderr_is_read() -> bool {
     io::stderr().is_terminal() || kind().is_some_and(|kind| kind.is_file() || kind.is_fifo())
 }
 
-fn connect() -> Option<UnixDatagram> {
-    let socket = UnixDatagram::unbound().ok()?;
-    socket.connect("/dev/log").ok()?;
-    // A stuck syslogd must not hold up the loop: its lines are lost instead.
-    socket.set_nonblocking(true).ok()?;
-    Some(socket)
+/// syslogd's socket, which is another one after each of its starts.
+struct Syslog {
+    socket: UnixDatagram,
+    path: &'static str,
+}
+
+impl Syslog {
+    fn new(path: &'static str) -> Option<Syslog> {
+        let socket = UnixDatagram::unbound().ok()?;
+        // A stuck syslogd must not hold up the loop: its lines are lost instead.
+        socket.set_nonblocking(true).ok()?;
+        Some(Syslog { socket, path })
+    }
+
+    /// Sends a line to whoever listens there by now; `false` if nobody does.
+    fn send(&self, line: &[u8]) -> bool {
+        let sent = || match self.socket.send(line) {
+            Err(e) => e.kind() == io::ErrorKind::WouldBlock,
+            Ok(_) => true,
+        };
+        sent() || self.socket.connect(self.path).is_ok() && sent()
+    }
 }
 
 fn severity(level: Level) -> u8 {
@@ -87,17 +103,38 @@ impl Log for Logger {
         if dropped > 0 {
             let _ = write!(line, " ({dropped} lines like it were left out)");
         }
-        // Nowhere is left to report a failed log line to.
-        match &self.syslog {
-            Some(socket) => {
-                let _ = socket.send(line.as_bytes());
-            }
-            None => {
-                line.push('\n');
-                let _ = io::stderr().write_all(line.as_bytes());
-            }
+        if self.syslog.as_ref().is_some_and(|syslog| syslog.send(line.as_bytes())) {
+            return;
         }
+        line.push('\n');
+        // Nowhere is left to report a failed log line to.
+        let _ = io::stderr().write_all(line.as_bytes());
     }
 
     fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_reach_a_syslogd_that_starts_late_or_again() {
+        let path = std::env::temp_dir().join(format!("postern-syslog-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        let name: &'static str = path.to_str().unwrap().to_owned().leak();
+        let syslog = Syslog::new(name).unwrap();
+        assert!(!syslog.send(b"nobody"));
+        for start in 0..3 {
+            let listener = UnixDatagram::bind(&path).unwrap();
+            let line = format!("start {start}");
+            assert!(syslog.send(line.as_bytes()));
+            let mut bytes = [0; 32];
+            let read = listener.recv(&mut bytes).unwrap();
+            assert_eq!(&bytes[..read], line.as_bytes());
+            drop(listener);
+            fs::remove_file(&path).unwrap();
+        }
+        assert!(!syslog.send(b"nobody"));
+    }
 }
