@@ -226,7 +226,7 @@ impl Status {
                 match &state.gateway.wan().device {
                     Some(device) => format!("{device} has no IPv4 address or is down"),
                     None if state.config.unresolved_external().is_some() => {
-                        "the network of external_iface or external_zone is down".to_owned()
+                        "the network of external_iface is down".to_owned()
                     }
                     None => "there is no default route and no option external_device".to_owned(),
                 },

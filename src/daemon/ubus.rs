@@ -128,6 +128,8 @@ async fn session(daemon: &Daemon, socket: &str) -> io::Result<()> {
         if let Some(names) = names {
             let mut networks = daemon.state().networks.clone();
             let asked = networks.ask(&mut link, &names).await;
+            // After whatever arrives next, or a while.
+            link.refresh |= networks.is_partial();
             daemon.follow_networks(networks, wanted.is_some());
             asked?;
         }

@@ -5,6 +5,8 @@ use crate::traffic::FROM_ALICE;
 use crate::world::{Host, World};
 use rustix::process::Signal;
 use serde_json::{json, Value};
+use std::thread;
+use std::time::Duration;
 
 fn alice(world: &World) -> ControlPoint<'_> {
     world.control_point(FROM_ALICE, IGD1)
@@ -53,10 +55,8 @@ fn second_wan(world: &World) {
     );
 }
 
-#[test]
-fn a_network_added_to_the_lan_is_served_and_one_taken_away_is_not() {
-    let world = World::new();
-    let ubusd = world.ubusd();
+/// Gives the router another LAN.
+fn guest_lan(world: &World) {
     world.ip(
         Host::Router,
         "link add br-guest type bridge\n\
@@ -66,23 +66,57 @@ fn a_network_added_to_the_lan_is_served_and_one_taken_away_is_not() {
          link set guest2 up\n\
          link set br-guest up",
     );
+}
+
+/// The LAN devices that are served, by IPv4.
+fn devices(world: &World) -> Vec<String> {
+    let internal = world.status()["internal"].clone();
+    let v4 = |entry: &&Value| entry["address"].as_str().unwrap().contains('.');
+    let rows: Vec<Value> = internal.as_array().unwrap().iter().filter(v4).cloned().collect();
+    rows.iter().map(|row| row["device"].as_str().unwrap().to_owned()).collect()
+}
+
+const LAN_AND_GUEST: &str = "\tlist internal_iface 'lan'\n\tlist internal_iface 'guest'";
+
+#[test]
+fn a_network_added_to_the_lan_is_served_and_one_taken_away_is_not() {
+    let world = World::new();
+    let ubusd = world.ubusd();
+    guest_lan(&world);
     ubusd.network("lan", "br-lan");
     ubusd.network("guest", "");
-    let names = "\tlist internal_iface 'lan'\n\tlist internal_iface 'guest'";
-    let _daemon = world.start_with(&world.ubus_config(names));
+    let _daemon = world.start_with(&world.ubus_config(LAN_AND_GUEST));
     ubusd.wait_for_daemon();
-    let devices = |world: &World| {
-        let internal = world.status()["internal"].clone();
-        let v4 = |entry: &&Value| entry["address"].as_str().unwrap().contains('.');
-        let rows: Vec<Value> = internal.as_array().unwrap().iter().filter(v4).cloned().collect();
-        rows.iter().map(|row| row["device"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
     assert_eq!(devices(&world), ["br-lan"]);
     ubusd.network("guest", "br-guest");
     ubusd.event("network.interface", json!({"action": "ifup", "interface": "guest"}));
     world.wait_for(|world| devices(world) == ["br-lan", "br-guest"]);
     ubusd.forget_network("guest");
     ubusd.event("network.interface", json!({"action": "ifdown", "interface": "guest"}));
+    world.wait_for(|world| devices(world) == ["br-lan"]);
+}
+
+#[test]
+fn a_netifd_too_busy_to_tell_of_all_takes_no_lan_away() {
+    let world = World::new();
+    let ubusd = world.ubusd();
+    guest_lan(&world);
+    ubusd.network("lan", "br-lan");
+    ubusd.network("guest", "br-guest");
+    ubusd.busy(&["guest"]);
+    let config =
+        world.ubus_config(&[LAN_AND_GUEST, "\n\tlist internal_device 'br-guest'"].concat());
+    let _daemon = world.start_with(&config);
+    ubusd.wait_for_daemon();
+    assert_eq!(devices(&world), ["br-lan", "br-guest"]);
+    // Three seconds, in which an answer may come.
+    thread::sleep(Duration::from_millis(3500));
+    assert_eq!(devices(&world), ["br-lan", "br-guest"]);
+    // It is asked again with whatever comes next.
+    ubusd.network("guest", "");
+    ubusd.forget_network("guest");
+    ubusd.busy(&[]);
+    ubusd.call("postern", "status", json!({}));
     world.wait_for(|world| devices(world) == ["br-lan"]);
 }
 
@@ -113,7 +147,7 @@ fn a_start_without_devices_is_helped_by_netifd_or_told_which_option_to_set() {
     ubusd.wait_for_daemon();
     let status = world.status();
     assert_eq!(status["state"], "no-external-address");
-    assert_eq!(status["reason"], "the network of external_iface or external_zone is down");
+    assert_eq!(status["reason"], "the network of external_iface is down");
     assert_eq!(status["external"]["device"], Value::Null);
     assert_eq!(status["internal"][0]["device"], "br-lan");
     ubusd.network("wan", "wan");
@@ -132,26 +166,6 @@ fn a_start_without_devices_is_helped_by_netifd_or_told_which_option_to_set() {
     daemon.signal(Signal::HUP);
     world.wait_for(|world| world.status()["external"]["address"] == "11.22.44.1");
     assert_eq!(world.list().len(), 1);
-}
-
-#[test]
-fn a_firewall_zone_is_the_first_of_its_networks_that_is_up() {
-    let world = World::new();
-    let ubusd = world.ubusd();
-    ubusd.zone(&["dsl", "wan"]);
-    ubusd.network("dsl", "");
-    ubusd.network("wan", "wan");
-    let zone = world.ubus_config("\toption external_zone 'wan'\n");
-    let _daemon = world.start_with(&zone.replace("\toption external_device 'wan'\n", ""));
-    ubusd.wait_for_daemon();
-    world.wait_for_state("active");
-    assert_eq!(world.status()["external"]["device"], "wan");
-    second_wan(&world);
-    for (device, action, expected) in [("wan2", "ifup", "wan2"), ("", "ifdown", "wan")] {
-        ubusd.network("dsl", device);
-        ubusd.event("network.interface", json!({"action": action, "interface": "dsl"}));
-        world.wait_for(|world| world.status()["external"]["device"] == expected);
-    }
 }
 
 #[test]

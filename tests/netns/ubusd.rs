@@ -25,7 +25,6 @@ const TARGET: u8 = 8;
 const CALLER: u32 = 0x0a11_ce00;
 /// The objects of others.
 const NETIFD: u32 = 0x4e45_5401;
-const RPCD: u32 = 0x5250_4301;
 
 /// How it treats who connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +58,8 @@ struct State {
     events: Vec<Value>,
     /// Logical networks and their devices; an empty name is a network that is down.
     networks: Vec<(String, String)>,
-    /// The networks of the zone `wan`.
-    zone: Vec<String>,
+    /// The networks that netifd is too busy to tell of.
+    busy: Vec<String>,
     /// What is said in answer to calls: number, data, status.
     answers: Vec<(u16, Option<Value>, Option<u32>)>,
     last: u16,
@@ -210,9 +209,9 @@ impl Ubusd {
         self.state().networks.retain(|(known, _)| known != name);
     }
 
-    /// The networks of the firewall zone `wan`, as rpcd reads them.
-    pub fn zone(&self, networks: &[&str]) {
-        self.state().zone = networks.iter().map(|name| (*name).to_owned()).collect();
+    /// netifd is too busy to tell of these networks.
+    pub fn busy(&self, networks: &[&str]) {
+        self.state().busy = networks.iter().map(|name| (*name).to_owned()).collect();
     }
 
     /// Sends an event to whoever of the daemon's objects has registered for it.
@@ -345,7 +344,6 @@ impl State {
         if kind == Type::Lookup as u8 {
             let id = match text(PATH).unwrap().as_str() {
                 "network.interface" if !self.networks.is_empty() => NETIFD,
-                "uci" if !self.zone.is_empty() => RPCD,
                 _ => return end(&message, Status::NotFound as u32),
             };
             let mut out = ubus::begin(Type::Data, message.sequence, message.peer);
@@ -375,6 +373,9 @@ impl State {
             }
             (NETIFD, "status") => {
                 let name = data["interface"].as_str().unwrap();
+                if self.busy.iter().any(|busy| busy == name) {
+                    return Vec::new();
+                }
                 let Some((_, device)) = self.networks.iter().find(|(known, _)| known == name)
                 else {
                     return end(&message, Status::NotFound as u32);
@@ -385,22 +386,6 @@ impl State {
                     out.text("l3_device", device);
                 }
                 out.begin(Kind::Array, "ipv4-address");
-                out.close();
-                [out.finish(), end(&message, 0)].concat()
-            }
-            (RPCD, "get") => {
-                let expected = serde_json::json!(
-                    {"config": "firewall", "type": "zone", "match": {"name": "wan"}}
-                );
-                assert_eq!(data, expected);
-                let mut out = reply(&message, RPCD);
-                out.begin(Kind::Table, "values");
-                out.begin(Kind::Table, "cfg03dc81");
-                out.text("name", "wan");
-                out.begin(Kind::Array, "network");
-                self.zone.iter().for_each(|name| out.text("", name));
-                out.close();
-                out.close();
                 out.close();
                 [out.finish(), end(&message, 0)].concat()
             }

@@ -2,16 +2,16 @@
 //!
 //! `network.interface status {"interface": NAME}` tells the device of a network that is up
 //! (`l3_device`). What was told stands until netifd tells another: a network that goes down keeps
-//! its device, whose addresses rtnetlink follows anyhow. The networks of a firewall zone are in the
-//! firewall's configuration, which rpcd reads (`uci get`).
+//! its device, whose addresses rtnetlink follows anyhow. A firewall zone is left to OpenWrt's init
+//! script, which knows the firewall's configuration and follows it.
 
 use super::connect;
 use super::link::Link;
-use crate::config::options::{Config, Device, NAMES_MAX};
+use crate::config::options::{Config, Device};
 use crate::daemon::runtime::Runtime;
 use crate::daemon::settings::Options;
 use crate::daemon::Daemon;
-use crate::proto::blobmsg::{Fields, Kind, Value, Writer};
+use crate::proto::blobmsg::{Fields, Writer};
 use std::io;
 
 /// The logical networks of a configuration.
@@ -21,8 +21,6 @@ pub struct Names {
     external: Option<String>,
     /// `external_iface6`.
     external6: Option<String>,
-    /// `external_zone`, which counts without the former.
-    zone: Option<String>,
     /// `internal_iface`.
     internal: Vec<String>,
 }
@@ -33,7 +31,6 @@ impl Names {
         Names {
             external: config.external_iface.clone(),
             external6: config.external_iface6.clone(),
-            zone: config.external_zone.clone(),
             internal: config.internal_iface.clone(),
         }
     }
@@ -43,7 +40,6 @@ impl Names {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     name: String,
-    up: bool,
     /// Its device, if it has been up.
     device: Option<Device>,
 }
@@ -53,27 +49,18 @@ struct Known {
 pub struct Networks {
     /// Those that netifd knows.
     known: Vec<Known>,
-    /// Those of the zone that is configured for the outside.
-    zone: Vec<String>,
     /// Those that have been asked for.
     asked: Vec<String>,
+    /// netifd was too busy to tell of the rest of them.
+    partial: bool,
 }
 
 impl Networks {
-    /// The names that may be the outside's network, the first that is up first.
-    fn external<'a>(&'a self, name: &'a Option<String>) -> &'a [String] {
-        match name {
-            Some(name) => std::slice::from_ref(name),
-            None => &self.zone,
-        }
-    }
-
-    /// The devices of these networks, or of those that are `up` alone.
-    fn devices(&self, names: &[String], up: bool) -> Vec<Device> {
+    /// The devices of these networks.
+    fn devices(&self, names: &[String]) -> Vec<Device> {
         let mut devices = Vec::new();
         for name in names {
-            let known = self.find(name).filter(|known| known.up || !up);
-            let device = known.and_then(|known| known.device.as_ref());
+            let device = self.find(name).and_then(|known| known.device.as_ref());
             if let Some(device) = device.filter(|device| !devices.contains(*device)) {
                 devices.push(device.clone());
             }
@@ -91,7 +78,7 @@ impl Networks {
 
     /// Whether netifd knows the outside's network, up or not.
     pub fn know_external(&self, config: &Config) -> bool {
-        self.know(self.external(&config.external_iface))
+        self.know(config.external_iface.as_slice())
     }
 
     /// Whether netifd knows one of the inside's.
@@ -103,45 +90,33 @@ impl Networks {
     /// command line says.
     pub fn place(&self, config: &mut Config, options: &Options) {
         if options.external.is_none() {
-            let names = self.external(&config.external_iface);
-            let up = self.devices(names, true).into_iter().chain(self.devices(names, false)).next();
-            config.external_device = up.or(config.external_device.take());
-            let device6 = self.devices(config.external_iface6.as_slice(), false).into_iter().next();
-            config.external_device6 = device6.or(config.external_device6.take());
+            let first = |name: &Option<String>| self.devices(name.as_slice()).into_iter().next();
+            config.external_device =
+                first(&config.external_iface).or(config.external_device.take());
+            config.external_device6 =
+                first(&config.external_iface6).or(config.external_device6.take());
         }
         if options.internal.is_empty() {
-            let devices = self.devices(&config.internal_iface, false);
-            if !devices.is_empty() {
+            let devices = self.devices(&config.internal_iface);
+            // Some may be better than none, but not than all that the configuration names.
+            if !devices.is_empty() && (!self.partial || config.internal_device.is_empty()) {
                 config.internal_device = devices;
             }
         }
     }
 
+    /// Whether there is something to be asked again after a while.
+    pub(super) fn is_partial(&self) -> bool {
+        self.partial
+    }
+
     /// Asks for all of them again.
     pub(super) async fn ask(&mut self, link: &mut Link, names: &Names) -> io::Result<()> {
-        if let (None, Some(zone)) = (&names.external, &names.zone) {
-            let mut networks = Vec::new();
-            let fill = |request: &mut Writer| {
-                request.text("config", "firewall");
-                request.text("type", "zone");
-                request.begin(Kind::Table, "match");
-                request.text("name", zone);
-                request.close();
-            };
-            link.ask("uci", "get", &fill, &mut |answer| {
-                if let Some(Value::Table(sections)) = answer.get("values") {
-                    networks = networks_in(sections);
-                }
-            })
-            .await?;
-            if !networks.is_empty() {
-                self.zone = networks;
-            }
-        }
-        let external6 = names.external6.as_slice();
-        let asked = [self.external(&names.external), external6, &names.internal].concat();
+        let (external, external6) = (names.external.as_slice(), names.external6.as_slice());
+        let asked = [external, external6, &names.internal].concat();
         self.known.retain(|known| asked.contains(&known.name));
         let before = std::mem::replace(&mut self.asked, asked.clone());
+        self.partial = false;
         for name in asked {
             let mut device = None;
             let fill = |request: &mut Writer| request.text("interface", &name);
@@ -160,21 +135,22 @@ impl Networks {
                     }
                     self.known.retain(|known| known.name != name);
                 }
-                // There is no netifd, or it is too busy for the other names, too.
-                _ => break,
+                // Too busy for the other names, too.
+                (Some(_), None) => {
+                    self.partial = true;
+                    break;
+                }
+                // There is no netifd.
+                (None, _) => break,
             }
         }
         Ok(())
     }
 
     fn tell(&mut self, name: String, device: Option<Device>) {
-        let up = device.is_some();
         match self.known.iter_mut().find(|known| known.name == name) {
-            Some(known) => {
-                known.up = up;
-                known.device = device.or(known.device.take());
-            }
-            None => self.known.push(Known { name, up, device }),
+            Some(known) => known.device = device.or(known.device.take()),
+            None => self.known.push(Known { name, device }),
         }
     }
 }
@@ -203,39 +179,17 @@ impl Daemon {
         }
         let mut state = self.state();
         let state = &mut *state;
-        let external = state.config.external_device.clone();
-        let internal = state.config.internal_device.clone();
+        let devices = |config: &Config| {
+            let Config { external_device, external_device6, internal_device, .. } = config;
+            (external_device.clone(), external_device6.clone(), internal_device.clone())
+        };
+        let before = devices(&state.config);
         state.networks.place(&mut state.config, &state.options);
-        if external != state.config.external_device || internal != state.config.internal_device {
+        if before != devices(&state.config) {
             log::info!("ubus: the networks are on other devices");
             self.0.network.set();
         }
     }
-}
-
-/// The networks that these sections of a firewall's configuration list, as a list or in one text.
-fn networks_in(sections: Fields<'_>) -> Vec<String> {
-    let mut networks: Vec<String> = Vec::new();
-    let mut add = |text: &str| {
-        for name in text.split_ascii_whitespace() {
-            if networks.len() < NAMES_MAX {
-                networks.push(name.to_owned());
-            }
-        }
-    };
-    for (_, section) in sections {
-        let Value::Table(section) = section else { continue };
-        match section.get("network") {
-            Some(Value::Text(text)) => add(text),
-            Some(Value::Array(list)) => list.for_each(|(_, name)| {
-                if let Value::Text(name) = name {
-                    add(name);
-                }
-            }),
-            _ => {}
-        }
-    }
-    networks
 }
 
 #[cfg(test)]
@@ -265,12 +219,11 @@ mod tests {
         )
     }
 
-    fn told(networks: &[(&str, &str)], zone: &[&str]) -> Networks {
+    fn told(networks: &[(&str, &str)]) -> Networks {
         let mut told = Networks::default();
         for (name, device) in networks {
             told.tell((*name).into(), Device::new(device));
         }
-        told.zone = zone.iter().map(|name| (*name).to_owned()).collect();
         told
     }
 
@@ -284,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_netifd_tells_takes_the_place_of_the_devices_written_but_not_of_the_command_line() {
-        let networks = told(&[("wan", "pppoe-wan"), ("lan", "br-lan"), ("guest", "br-guest")], &[]);
+        let networks = told(&[("wan", "pppoe-wan"), ("lan", "br-lan"), ("guest", "br-guest")]);
         let both = devices("pppoe-wan", &["br-lan", "br-guest"]);
         assert_eq!(placed(&networks, &options(None, &[]), WRITTEN), both);
         assert_eq!(
@@ -295,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_network_that_is_down_or_unknown_leaves_what_was_there() {
-        let mut networks = told(&[("wan", ""), ("lan", "br-lan"), ("other", "eth9")], &[]);
+        let mut networks = told(&[("wan", ""), ("lan", "br-lan"), ("other", "eth9")]);
         assert_eq!(placed(&networks, &options(None, &[]), WRITTEN), devices("eth0", &["br-lan"]));
         networks.tell("lan".into(), None);
         networks.tell("wan".into(), Device::new("wwan0"));
@@ -307,37 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn of_a_zone_the_first_network_that_is_up_is_the_outside() {
-        let mut networks =
-            told(&[("wan", ""), ("wan6", "eth1"), ("wwan", "wwan0")], &["wan", "wan6"]);
-        let zone = "o external_zone wan\nl internal_device br-lan";
-        assert_eq!(placed(&networks, &options(None, &[]), zone), devices("eth1", &["br-lan"]));
-        networks.tell("wan".into(), Device::new("eth0"));
-        assert_eq!(placed(&networks, &options(None, &[]), zone), devices("eth0", &["br-lan"]));
-        networks.tell("wan".into(), None);
-        assert_eq!(placed(&networks, &options(None, &[]), zone), devices("eth1", &["br-lan"]));
-        networks.tell("wan6".into(), None);
-        assert_eq!(placed(&networks, &options(None, &[]), zone), devices("eth0", &["br-lan"]));
-        let network = "o external_zone wan\no external_iface wwan";
-        assert_eq!(placed(&networks, &options(None, &[]), network), devices("wwan0", &[]));
-    }
-
-    #[test]
-    fn the_networks_of_a_zone_are_a_list_or_a_text() {
-        let mut out = Writer::new();
-        out.begin(Kind::Table, "cfg01");
-        out.text("name", "wan");
-        out.begin(Kind::Array, "network");
-        out.text("", "wan");
-        out.text("", "wan6");
-        out.close();
-        out.close();
-        out.begin(Kind::Table, "cfg02");
-        out.text("network", "voip  tv");
-        out.close();
-        out.begin(Kind::Table, "cfg03");
-        out.close();
-        let written = out.finish();
-        assert_eq!(networks_in(Fields::new(&written)), ["wan", "wan6", "voip", "tv"]);
+    fn where_netifd_has_told_of_some_only_all_that_are_written_stay() {
+        let mut networks = told(&[("lan", "br-lan")]);
+        assert_eq!(placed(&networks, &options(None, &[]), WRITTEN), devices("eth0", &["br-lan"]));
+        networks.partial = true;
+        assert_eq!(placed(&networks, &options(None, &[]), WRITTEN), devices("eth0", &["br0"]));
+        let none = "o external_device eth0\nl internal_iface lan\nl internal_iface guest";
+        assert_eq!(placed(&networks, &options(None, &[]), none), devices("eth0", &["br-lan"]));
     }
 }
