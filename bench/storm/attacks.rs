@@ -3,9 +3,10 @@
 use crate::lab::clients::{add_arguments, ControlPoint};
 use crate::world::{ALICE, ROUTER};
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ pub const ALL: [Attack; 9] = [
     ("bodies of 100 MB in chunks", large_chunks),
     ("bytes from slow senders", slow_senders),
     ("searches", searches),
-    ("SUBSCRIBEs", subscriptions),
+    ("SUBSCRIBEs and UNSUBSCRIBEs", subscriptions),
     ("AddPortMappings", mappings),
 ];
 
@@ -34,6 +35,9 @@ const SLOW: usize = 24;
 /// Searches that one host sends, and how many by one call: one after the other it would be a third.
 const SEARCHES_PER_SECOND: u64 = 120_000;
 const AT_ONCE: u64 = 50;
+/// Of so many requests about subscriptions the last ones end them.
+const SUBSCRIBES: u64 = 300;
+const UNSUBSCRIBES: u64 = 20;
 
 fn connect() -> io::Result<TcpStream> {
     let stream = TcpStream::connect((ROUTER, 5000))?;
@@ -147,37 +151,53 @@ fn searches(over: &AtomicBool) -> u64 {
     count
 }
 
-/// Sends requests one after the other, on connections that are kept, and reads what comes.
-fn ask(over: &AtomicBool, request: impl Fn(u64) -> Vec<u8>) -> u64 {
+/// Sends requests one after the other, on connections that are kept, and hears what comes.
+fn ask(over: &AtomicBool, request: impl Fn(u64) -> Vec<u8>, hear: impl Fn(&str)) -> u64 {
     let mut count = 0;
     while goes_on(over) {
         let Ok(mut stream) = connect() else { continue };
         while goes_on(over) {
-            let answered = stream.write_all(&request(count)).is_ok()
-                && stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0);
-            count += u64::from(answered);
-            if !answered {
-                break;
+            let mut answer = [0; 4096];
+            let sent = stream.write_all(&request(count));
+            match sent.and_then(|()| stream.read(&mut answer)) {
+                Ok(read @ 1..) => hear(&String::from_utf8_lossy(&answer[..read])),
+                _ => break,
             }
+            count += 1;
         }
     }
     count
 }
 
+/// As many as there is room for, to a callback that takes connections and says nothing, and many more;
+/// then all of them end, and it begins again.
 fn subscriptions(over: &AtomicBool) -> u64 {
-    ask(over, |number| {
-        format!(
-            "SUBSCRIBE /igd1/wanip/event HTTP/1.1\r\nHost: {ROUTER}:5000\r\n\
-             CALLBACK: <http://{ALICE}:9/{number}>\r\nNT: upnp:event\r\nTIMEOUT: Second-1800\r\n\r\n"
-        )
-        .into_bytes()
-    })
+    let silent = TcpListener::bind((ALICE, 0)).unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let subscribe = format!(
+        "SUBSCRIBE /igd1/wanip/event HTTP/1.1\r\nHost: {ROUTER}:5000\r\n\
+         CALLBACK: <http://{ALICE}:{port}/>\r\nNT: upnp:event\r\nTIMEOUT: Second-1800\r\n\r\n"
+    );
+    let granted = RefCell::new(Vec::new());
+    let ends = |number| number % SUBSCRIBES >= SUBSCRIBES - UNSUBSCRIBES;
+    let request = |number| match ends(number).then(|| granted.borrow_mut().pop()).flatten() {
+        Some(sid) => format!(
+            "UNSUBSCRIBE /igd1/wanip/event HTTP/1.1\r\nHost: {ROUTER}:5000\r\nSID: {sid}\r\n\r\n"
+        ),
+        None => subscribe.clone(),
+    };
+    let hear = |answer: &str| {
+        let sid = answer.lines().find_map(|line| line.strip_prefix("SID: "));
+        granted.borrow_mut().extend(sid.map(str::to_owned));
+    };
+    ask(over, |number| request(number).into_bytes(), hear)
 }
 
 fn mappings(over: &AtomicBool) -> u64 {
-    ask(over, |number| {
+    let request = |number: u64| {
         let arguments =
             add_arguments("UDP", (number % 45_000) as u16).replace("a program", &"d".repeat(100));
         CONTROL.request("AddPortMapping", &arguments, "keep-alive")
-    })
+    };
+    ask(over, request, |_| ())
 }

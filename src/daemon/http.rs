@@ -28,7 +28,8 @@ pub const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Time for an answer to be taken.
 pub const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Bytes that connections may hold at once, of requests and of answers. Beyond it the one that holds
-/// most is closed, of the host that holds most.
+/// most is closed, of the host that holds most; all hosts over IPv6 count as one there, as one host
+/// has as many addresses as it likes.
 pub const HELD_MAX: usize = 96 << 10;
 /// Bytes read and thrown away after an error, so that the answer is not lost to a reset.
 const DISCARD_MAX: usize = 64 << 10;
@@ -73,8 +74,10 @@ impl Connections {
 
     /// Closes connections until all hold no more than [`HELD_MAX`]; `false` if `own` is among them.
     fn make_room(&mut self, own: &Rc<Cell<usize>>) -> bool {
+        let as_one = |one: IpAddr, other: IpAddr| one == other || one.is_ipv6() && other.is_ipv6();
         let sum = |of: &[Served], host: Option<IpAddr>| -> usize {
-            let of_host = of.iter().filter(|other| host.is_none_or(|host| host == other.host));
+            let of_host =
+                of.iter().filter(|other| host.is_none_or(|host| as_one(host, other.host)));
             of_host.map(|other| other.held.get()).sum()
         };
         while sum(&self.0, None) > HELD_MAX {
@@ -104,6 +107,9 @@ pub async fn listen(daemon: Daemon, place: Place, listener: Io<TcpListener>) {
         };
         if !place.lan.hears(peer.ip()) {
             sockets::reset(&stream);
+            drop(stream);
+            // However fast they come.
+            yield_now().await;
             continue;
         }
         let stream = daemon.runtime().watch_later(stream, Interest::Both);
@@ -434,4 +440,48 @@ impl Daemon {
 
 fn date() -> String {
     http::date(system::unix_time())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::runtime::Runtime;
+    use std::future::pending;
+
+    /// Connections that hold so many bytes each.
+    fn held(runtime: &Runtime, of: &[(IpAddr, usize)]) -> Connections {
+        let served = |&(host, bytes)| Served {
+            host,
+            held: Rc::new(Cell::new(bytes)),
+            task: runtime.spawn(pending()),
+        };
+        Connections(of.iter().map(served).collect())
+    }
+
+    #[test]
+    fn many_addresses_of_ipv6_take_no_other_host_s_room_263() {
+        let runtime = Runtime::new().unwrap();
+        let many = (0..40u16).map(|n| (IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, n]), 2400));
+        let mut of: Vec<(IpAddr, usize)> = many.collect();
+        of.push((IpAddr::from([192, 168, 1, 10]), 8192));
+        let mut connections = held(&runtime, &of);
+        let own = connections.0[40].held.clone();
+        assert!(connections.make_room(&own));
+        assert!(connections.0.len() < 41 && Rc::ptr_eq(&connections.0.last().unwrap().held, &own));
+        let sum: usize = connections.0.iter().map(|other| other.held.get()).sum();
+        assert!(sum <= HELD_MAX);
+    }
+
+    #[test]
+    fn who_holds_most_gives_way_and_may_be_who_asks_263() {
+        let runtime = Runtime::new().unwrap();
+        let hosts = [10, 11].map(|host| IpAddr::from([192, 168, 1, host]));
+        let mut connections =
+            held(&runtime, &[(hosts[0], 40 << 10), (hosts[0], 41 << 10), (hosts[1], 16 << 10)]);
+        let held: Vec<_> = connections.0.iter().map(|other| other.held.clone()).collect();
+        assert!(!connections.make_room(&held[1]));
+        assert!(connections.make_room(&held[2]));
+        assert!(connections.0.iter().all(|other| !Rc::ptr_eq(&other.held, &held[1])));
+        assert_eq!(connections.0.len(), 2);
+    }
 }

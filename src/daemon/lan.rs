@@ -3,6 +3,7 @@
 use super::runtime::{Io, Task};
 use super::{http, sockets, ssdp, Daemon};
 use crate::gateway::Lan;
+use crate::igd::Identity;
 use crate::netlink::route::kind;
 use crate::proto::ssdp::{GROUP_V4, GROUP_V6_LINK, GROUP_V6_SITE};
 use crate::sys::Interest;
@@ -49,20 +50,21 @@ struct Group {
 pub struct Lans {
     addresses: Vec<Address>,
     groups: Vec<Group>,
-    /// CONFIGID.UPNP.ORG as last announced; `None` before the first announcement.
-    announced: Option<u32>,
+    /// What was announced last; `None` before the first announcement.
+    announced: Option<Identity>,
     /// The addresses there were last time, whether they could be served or not.
     seen: Vec<Place>,
 }
 
 impl Lans {
-    /// Opens what `places` need, closes what they do not; what stays is not touched. What cannot
-    /// be opened is logged, and tried again at the next change.
+    /// Opens what `places` need, closes what they do not; what stays is not touched. `false`: some
+    /// could not be opened, which is logged, and is to be tried again.
     ///
     /// A new address is another start of the device for control points, and so is another
     /// description: BOOTID grows, and the addresses that stay are announced again (UDA 1.1 §1.2.2,
-    /// §1.2.4).
-    pub fn follow(&mut self, daemon: &Daemon, places: &[Place], port: u16) {
+    /// §1.2.4). What was announced under other words is taken back first, and its subscriptions end
+    /// with it (§4.1).
+    pub fn follow(&mut self, daemon: &Daemon, places: &[Place], port: u16) -> bool {
         if places.len() > LANS_MAX {
             log::warn!("{} LAN addresses are too many: {LANS_MAX} are served", places.len());
         }
@@ -72,13 +74,11 @@ impl Lans {
         self.addresses = stay;
         for address in &gone {
             log::info!("{} on {} is gone", address.place.lan.address, address.place.lan.device);
-            if address.is_announced() {
-                ssdp::say_byebye(daemon, address);
-            }
+            self.say_byebye(daemon, address);
         }
         drop::<Vec<Address>>(gone);
-        let config_id = daemon.config_id();
-        let same_words = self.announced.is_none_or(|announced| announced == config_id);
+        let identity = daemon.identity();
+        let same_words = self.announced.as_ref().is_none_or(|announced| *announced == identity);
         // One of the link alone comes with every device, a while after it.
         let counts = |place: &&Place| reach(place) < 2;
         let grown = places.iter().filter(counts).any(|place| !self.seen.contains(place));
@@ -88,8 +88,11 @@ impl Lans {
             for address in self.addresses.iter().filter(|address| address.is_announced()) {
                 match same_words {
                     true => ssdp::say_update(daemon, address, next),
-                    false => ssdp::say_byebye(daemon, address),
+                    false => self.say_byebye(daemon, address),
                 }
+            }
+            if !same_words {
+                daemon.forget_subscribers();
             }
             ssdp::set_boot_id(daemon, next);
             for address in self.addresses.iter_mut().filter(|address| address.is_announced()) {
@@ -97,8 +100,9 @@ impl Lans {
             }
         }
         if !places.is_empty() {
-            self.announced = Some(config_id);
+            self.announced = Some(identity);
         }
+        let mut whole = true;
         self.groups
             .retain(|g| places.iter().any(|p| p.lan.device == g.device && p.index == g.index));
         for place in places {
@@ -106,7 +110,10 @@ impl Lans {
             if !self.groups.iter().any(|g| g.device == *device && g.ipv6 == ipv6) {
                 match open_group(daemon, place) {
                     Ok(group) => self.groups.push(group),
-                    Err(e) => log::error!("{device}: cannot hear searches: {e}"),
+                    Err(e) => {
+                        whole = false;
+                        log::error!("{device}: cannot hear searches: {e}");
+                    }
                 }
             }
             if !self.addresses.iter().any(|a| a.place == *place) {
@@ -115,11 +122,14 @@ impl Lans {
                         log::info!("serving {} on {}", place.lan.address, place.lan.device);
                         self.addresses.push(address);
                     }
-                    Err(e) => log::error!(
-                        "cannot serve {} on {}: {e}: is another UPnP daemon running?",
-                        place.lan.address,
-                        place.lan.device,
-                    ),
+                    Err(e) => {
+                        whole = false;
+                        log::error!(
+                            "cannot serve {} on {}: {e}: is another UPnP daemon running?",
+                            place.lan.address,
+                            place.lan.device,
+                        );
+                    }
                 }
             }
         }
@@ -138,6 +148,23 @@ impl Lans {
                 _ => {}
             }
         }
+        whole
+    }
+
+    /// Takes back what was announced on one address, if it was.
+    pub fn say_byebye(&self, daemon: &Daemon, address: &Address) {
+        if let Some(identity) = self.announced.as_ref().filter(|_| address.is_announced()) {
+            ssdp::say_byebye(daemon, identity, address);
+        }
+    }
+
+    /// Whether HTTP could be served on another port, wherever it is served.
+    ///
+    /// # Errors
+    /// It could not be on one of the addresses.
+    pub fn try_port(&self, port: u16) -> io::Result<()> {
+        let mut others = self.addresses.iter().filter(|address| address.port != port);
+        others.try_for_each(|address| sockets::http(&address.place, port).map(drop))
     }
 
     /// Every address served.

@@ -111,6 +111,8 @@ struct Inner {
     unsaved: runtime::Signal,
     /// Addresses or links have changed.
     network: runtime::Signal,
+    /// A LAN address could not be served, and is to be tried again.
+    unserved: runtime::Signal,
     /// Counted by its clones: answers to searches that wait for their moment.
     waiting: Rc<()>,
 }
@@ -175,6 +177,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         leases: runtime::Signal::default(),
         unsaved: runtime::Signal::default(),
         network: runtime::Signal::default(),
+        unserved: runtime::Signal::default(),
         waiting: Rc::default(),
     }));
     daemon.start()?;
@@ -385,6 +388,13 @@ impl Daemon {
                 return;
             }
         };
+        if let Err(e) = self.lans().try_port(config.port) {
+            let port = config.port;
+            log::error!(
+                "port {port}: {e}: free it or name another; the old configuration stays in force"
+            );
+            return;
+        }
         let old = &state.config;
         let same =
             (config.ct_mark, &config.user, config.seccomp) == (old.ct_mark, &old.user, old.seccomp);
@@ -411,9 +421,11 @@ impl Daemon {
 
     /// Closes everything: the LAN is told, leases are kept for the next run, the table goes.
     fn stop(&self) {
-        for address in self.lans().addresses().iter().filter(|a| a.is_announced()) {
-            ssdp::say_byebye(self, address);
+        let lans = self.lans();
+        for address in lans.addresses() {
+            lans.say_byebye(self, address);
         }
+        drop(lans);
         let mut state = self.state();
         let state = &mut *state;
         let clocks = system::clocks();

@@ -2,7 +2,7 @@
 //! sockets, the LAN's knowledge of our address.
 
 use super::lan::Place;
-use super::runtime::{yield_now, Io};
+use super::runtime::{self, yield_now, Io};
 use super::{system, Daemon, State};
 use crate::config::options::Config;
 use crate::gateway::{ExternalState, Lan, Wan};
@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 /// From the first sign of a change to looking at the whole: an address is replaced in several
 /// messages, and only the end of them is true.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// From an address that could not be served to another try, doubled with each up to the longest:
+/// what was there before may still be closing.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// See [`RETRY_FIRST`].
+const RETRY_MAX: Duration = Duration::from_secs(64);
 /// Told when neither the configuration nor the device knows a speed: what a client reads as
 /// "connected" (conformance 102).
 const RATE_UNKNOWN: u32 = 100_000_000;
@@ -64,10 +69,20 @@ pub async fn watch(daemon: Daemon, mut watch: Io<Watch>) {
     }
 }
 
-/// Acts on changes, a moment after the first.
+/// Acts on changes, a moment after the first, and tries again what could not be served.
 pub async fn follow(daemon: Daemon) {
+    let mut pause = RETRY_FIRST;
     loop {
-        daemon.0.network.wait().await;
+        let changed = async {
+            daemon.0.network.wait().await;
+            RETRY_FIRST
+        };
+        let again = async {
+            daemon.0.unserved.wait().await;
+            daemon.runtime().sleep_until(Instant::now() + pause).await;
+            (pause * 2).min(RETRY_MAX)
+        };
+        pause = runtime::or(changed, again).await;
         daemon.runtime().sleep_until(Instant::now() + DEBOUNCE).await;
         daemon.take_network();
     }
@@ -174,9 +189,13 @@ impl Daemon {
             (state.places(), enable_upnp, enable_natpmp, port)
         };
         let of = |enabled: bool| if enabled { &places[..] } else { &[] };
-        self.0.lans.borrow_mut().follow(self, of(upnp), port);
-        if self.0.pcp.borrow_mut().follow(self, of(pcp)) {
+        let upnp = self.0.lans.borrow_mut().follow(self, of(upnp), port);
+        let pcp = self.0.pcp.borrow_mut().follow(self, of(pcp));
+        if pcp.new {
             self.0.announce.set();
+        }
+        if !(upnp && pcp.whole) {
+            self.0.unserved.set();
         }
     }
 

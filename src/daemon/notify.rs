@@ -2,14 +2,14 @@
 //! each, and nobody waits for anybody.
 
 use super::lan::Place;
-use super::runtime::{self, Io};
+use super::runtime::{self, Io, Task};
 use super::sockets::on_device;
 use super::{sockets, system, Daemon, State};
 use crate::igd::events::{self, Subscriber, Values};
 use crate::igd::subscriptions::{Event, Outcome};
 use crate::igd::{Context, Face, Service};
 use crate::proto::gena::{self, Callback};
-use crate::proto::http::{Request, Response};
+use crate::proto::http::{Method, Request, Response};
 use crate::sys::Interest;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -41,7 +41,18 @@ impl Daemon {
             random: system::random(),
             now: Instant::now(),
         };
-        events::respond(&mut self.subscriptions(), at, request, subscriber)
+        let response = events::respond(&mut self.subscriptions(), at, request, subscriber);
+        if request.method == Method::Unsubscribe {
+            self.0.changed.set();
+        }
+        response
+    }
+
+    /// Ends every subscription, as whatever was announced does when it is taken back (UDA 1.1
+    /// §4.1).
+    pub(super) fn forget_subscribers(&self) {
+        self.subscriptions().clear();
+        self.0.changed.set();
     }
 
     /// The answer to a SUBSCRIBE has been written, or could not be.
@@ -54,11 +65,14 @@ impl Daemon {
         self.0.changed.set();
     }
 
-    /// Looks for what has to be told, and when to look again.
-    fn look(&self) -> Option<Instant> {
+    /// Looks for what has to be told, and when to look again. `under_way` are the NOTIFYs of before
+    /// with their subscriptions: one whose subscription has ended ends with it, so that there are
+    /// never more of them than subscriptions.
+    fn look(&self, under_way: &mut Vec<(String, Task<()>)>) -> Option<Instant> {
         let now = Instant::now();
         let mut subscriptions = self.subscriptions();
         subscriptions.expire(now);
+        under_way.retain(|(sid, task)| !task.is_finished() && subscriptions.has(sid));
         let mut known: Vec<((Face, Service), Values)> = Vec::new();
         let mut from = 0;
         while let Some((at, face, service)) = subscriptions.ready(from, now) {
@@ -71,13 +85,14 @@ impl Daemon {
                 }
             };
             if let Some((event, subscription)) = subscriptions.event(at, &known[place].1) {
+                let sid = subscription.sid.clone();
                 let delivery = Delivery {
                     daemon: self.clone(),
-                    sid: subscription.sid.clone(),
+                    sid: sid.clone(),
                     place: subscription.place.clone(),
                     callbacks: subscription.callbacks.clone(),
                 };
-                self.runtime().spawn(delivery.run(event)).detach();
+                under_way.push((sid, self.runtime().spawn(delivery.run(event))));
             }
         }
         subscriptions.poll_timeout(now)
@@ -86,8 +101,9 @@ impl Daemon {
 
 /// Tells subscribers what changes, for ever.
 pub async fn follow(daemon: Daemon) {
+    let mut under_way = Vec::new();
     loop {
-        let next = daemon.look();
+        let next = daemon.look(&mut under_way);
         let changed = daemon.0.changed.wait();
         match next {
             Some(at) => runtime::or(daemon.runtime().sleep_until(at), changed).await,

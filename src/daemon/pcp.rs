@@ -40,12 +40,20 @@ struct Server {
 #[derive(Default)]
 pub struct Servers(Vec<Server>);
 
+/// What came of following the LAN's addresses.
+pub(super) struct Followed {
+    /// There is a new one.
+    pub new: bool,
+    /// None was left out because it could not be opened, which is to be tried again.
+    pub whole: bool,
+}
+
 impl Servers {
-    /// Opens what `places` need and closes what they do not. `true`: there is a new one.
-    pub(super) fn follow(&mut self, daemon: &Daemon, places: &[Place]) -> bool {
+    /// Opens what `places` need and closes what they do not.
+    pub(super) fn follow(&mut self, daemon: &Daemon, places: &[Place]) -> Followed {
         let places = places.get(..LANS_MAX).unwrap_or(places);
         self.0.retain(|server| places.contains(&server.place));
-        let mut new = false;
+        let mut followed = Followed { new: false, whole: true };
         for place in places {
             if self.0.iter().any(|server| server.place == *place) {
                 continue;
@@ -58,16 +66,19 @@ impl Servers {
                     let task = hear(daemon.clone(), place.clone(), socket.clone());
                     let task = daemon.runtime().spawn(task);
                     self.0.push(Server { place: place.clone(), socket, _task: task });
-                    new = true;
+                    followed.new = true;
                 }
-                Err(e) => log::error!(
-                    "no NAT-PMP and PCP on {}, port {}: {e}: does another program serve them?",
-                    place.lan.address,
-                    natpmp::PORT,
-                ),
+                Err(e) => {
+                    followed.whole = false;
+                    log::error!(
+                        "no NAT-PMP and PCP on {}, port {}: {e}: does another program serve them?",
+                        place.lan.address,
+                        natpmp::PORT,
+                    );
+                }
             }
         }
-        new
+        followed
     }
 }
 

@@ -4,7 +4,7 @@ use super::lan::{Address, Place};
 use super::runtime::{yield_now, Io};
 use super::sockets::on_device;
 use super::{system, Daemon, State};
-use crate::igd::tree;
+use crate::igd::{tree, Identity};
 use crate::netlink::route::kind;
 use crate::proto::http;
 use crate::proto::ssdp::{self, Advert, Common, Target};
@@ -158,13 +158,13 @@ pub enum Opening {
 pub async fn announce(daemon: Daemon, voice: Voice, opening: Opening) {
     let runtime = daemon.runtime().clone();
     if opening == Opening::Byebye {
-        say(&daemon, &voice, ssdp::write_byebye);
+        say(&daemon, &voice, &daemon.identity(), ssdp::write_byebye);
     }
     for _ in 0..ALIVE_TIMES {
         let jitter = daemon.state().random.u32(0..ALIVE_GAP.as_millis() as u32);
         let pause = ALIVE_GAP / 2 + Duration::from_millis(u64::from(jitter));
         runtime.sleep_until(Instant::now() + pause).await;
-        say(&daemon, &voice, ssdp::write_alive);
+        say(&daemon, &voice, &daemon.identity(), ssdp::write_alive);
     }
     loop {
         let pause = {
@@ -172,18 +172,18 @@ pub async fn announce(daemon: Daemon, voice: Voice, opening: Opening) {
             ssdp::next_alive(max_age(&state), state.random.u32(..))
         };
         runtime.sleep_until(Instant::now() + pause).await;
-        say(&daemon, &voice, ssdp::write_alive);
+        say(&daemon, &voice, &daemon.identity(), ssdp::write_alive);
     }
 }
 
-/// Takes back everything announced on one address.
-pub fn say_byebye(daemon: &Daemon, address: &Address) {
-    say(daemon, &Voice::of(address), ssdp::write_byebye);
+/// Takes back everything announced on one address under this identity.
+pub fn say_byebye(daemon: &Daemon, identity: &Identity, address: &Address) {
+    say(daemon, &Voice::of(address), identity, ssdp::write_byebye);
 }
 
 /// Tells on one address that everything stays but BOOTID.
 pub fn say_update(daemon: &Daemon, address: &Address, next_boot_id: u32) {
-    say(daemon, &Voice::of(address), |out, advert, common| {
+    say(daemon, &Voice::of(address), &daemon.identity(), |out, advert, common| {
         ssdp::write_update(out, advert, common, next_boot_id);
     });
 }
@@ -203,12 +203,14 @@ pub fn set_boot_id(daemon: &Daemon, boot_id: u32) {
     daemon.state().boot_id = boot_id;
 }
 
-/// Sends the whole set once, to each group.
-fn say(daemon: &Daemon, voice: &Voice, write: impl Fn(&mut Vec<u8>, &Advert, &Common<'_>)) {
-    let adverts = {
-        let state = daemon.state();
-        tree::adverts(state.identity.undecided, &state.identity, &voice.base())
-    };
+/// Sends the whole set of an identity once, to each group.
+fn say(
+    daemon: &Daemon,
+    voice: &Voice,
+    identity: &Identity,
+    write: impl Fn(&mut Vec<u8>, &Advert, &Common<'_>),
+) {
+    let adverts = tree::adverts(identity.undecided, identity, &voice.base());
     let mut out = Vec::new();
     for (group, host) in groups(voice.place.lan.address) {
         let to = on_device(group, ssdp::PORT, voice.place.index);
@@ -241,9 +243,9 @@ fn max_age(state: &State) -> u32 {
 }
 
 impl Daemon {
-    /// CONFIGID of what is described now.
-    pub(super) fn config_id(&self) -> u32 {
-        self.state().config_id
+    /// What the router says it is.
+    pub(super) fn identity(&self) -> Identity {
+        self.state().identity.clone()
     }
 
     /// The headers all SSDP messages share.

@@ -169,6 +169,16 @@ impl<P> Subscriptions<P> {
         self.0.len() < before
     }
 
+    /// Ends all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Whether there is this one.
+    pub fn has(&self, sid: &str) -> bool {
+        self.0.iter().any(|s| s.sid == sid)
+    }
+
     /// Ends a subscription to this service; `false` if there is none.
     pub fn cancel_at(&mut self, at: (Face, Service), sid: &str) -> bool {
         let there = self.find(sid).is_some_and(|s| (s.face, s.service) == at);

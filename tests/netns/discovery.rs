@@ -2,6 +2,7 @@
 
 use crate::clients::{header, msearch, GROUP, IGD1, IGD2};
 use crate::daemon::UUID;
+use crate::events::Ear;
 use crate::traffic::{End, FROM_ALICE, FROM_BOB, FROM_PEER};
 use crate::world::{Host, World, BOB, EXTERNAL, ROUTER};
 use roxmltree::Document;
@@ -277,6 +278,54 @@ fn a_new_address_and_a_new_description_are_announced_under_a_new_boot_id() {
     assert_ne!(one(of(&heard, "ssdp:alive", CONFIG)), config_id);
     let answer = world.search(FROM_ALICE, IGD1).swap_remove(0);
     assert_eq!(header(&answer, BOOT), (new + 1).to_string());
+}
+
+#[test]
+fn another_identity_takes_the_old_one_back_and_ends_its_subscriptions_20_22_84() {
+    let world = World::new();
+    let daemon = world.start();
+    thread::sleep(Duration::from_millis(600));
+    let of = |messages: &[String], nts: &str| -> BTreeSet<String> {
+        let kind = messages.iter().filter(|m| header(m, "NTS") == nts);
+        kind.map(|m| header(m, "USN").to_string()).collect()
+    };
+    let control = world.control_point(FROM_ALICE, IGD1);
+    let ear = Ear::open(&world, FROM_ALICE);
+    let sid = control.subscribe(&ear);
+    ear.hear_with("HTTP/1.1 200 OK\r\n\r\n");
+    let renew = |sid: &str| control.event_request("SUBSCRIBE", &format!("SID: {sid}\r\n")).status;
+    assert_eq!(renew(&sid), 200);
+
+    let answers = world.search(FROM_ALICE, "ssdp:all");
+    let mut before: BTreeSet<String> = answers.iter().map(|a| header(a, "USN").into()).collect();
+    let other = UUID.replace("7c9e", "7c9f");
+    for (old, new) in [("igdv1 '1'", "igdv1 '0'"), (UUID, other.as_str())] {
+        let hearing = listen(&world, Duration::from_millis(1200));
+        let config = world.config("").replace("igdv1 '1'", "igdv1 '0'");
+        world.configure(&config.replace(old, new));
+        daemon.signal(Signal::HUP);
+        let heard = hearing.heard();
+        assert_eq!(of(&heard, "ssdp:byebye"), before);
+        let now = of(&heard, "ssdp:alive");
+        assert!(!now.is_empty() && now.is_disjoint(&before), "{now:?}");
+        before = now;
+    }
+    assert_eq!(renew(&sid), 412);
+}
+
+#[test]
+fn an_address_whose_prefix_becomes_another_is_served_on_300() {
+    let world = World::new();
+    let daemon = world.start();
+    world.ip(Host::Router, "addr add 192.168.1.1/16 dev br-lan");
+    world.wait_for(|_| daemon.log().contains("cannot serve 192.168.1.1"));
+    world.ip(
+        Host::Router,
+        "addr del 192.168.1.1/24 dev br-lan\naddr replace 192.168.1.1/16 dev br-lan",
+    );
+    world.wait_for(|world| world.ask_pmp(FROM_ALICE, &[0, 0]).is_some());
+    world.wait_for(|_| daemon.log().matches("serving 192.168.1.1").count() == 2);
+    assert_eq!(world.get(FROM_ALICE, "/igd1/desc.xml").status, 200);
 }
 
 /// Bob's address on the guest LAN.

@@ -335,6 +335,34 @@ fn a_slow_subscriber_keeps_nobody_waiting_and_hears_the_last_83_265() {
 }
 
 #[test]
+fn a_notify_ends_with_its_subscription_263_265() {
+    const ROUNDS: usize = 6;
+    let world = World::new();
+    world.firewall_stop();
+    let daemon = world.start();
+    let control = world.control_point(FROM_ALICE, IGD2);
+    let ear = Ear::open(&world, FROM_ALICE);
+    let before = daemon.descriptors();
+    let mut silent = Vec::new();
+    for _ in 0..ROUNDS {
+        let sids: Vec<String> = (0..PER_HOST).map(|_| control.subscribe(&ear)).collect();
+        for _ in &sids {
+            silent.push(ear.comes(PATIENCE).expect("no NOTIFY comes"));
+        }
+        for sid in sids {
+            let ended = control.event_request("UNSUBSCRIBE", &format!("SID: {sid}\r\n"));
+            assert_eq!(ended.status, 200);
+        }
+    }
+    assert_eq!(silent.len(), ROUNDS * PER_HOST);
+    // Connections that are closed have a moment to go.
+    world.wait_for(|_| daemon.descriptors() <= before);
+    // Nor does a subscription that goes on lose its NOTIFY.
+    let sid = control.subscribe(&ear);
+    assert_eq!(header(&ear.hear(), "SID"), sid);
+}
+
+#[test]
 fn ten_thousand_subscriptions_are_refused_and_take_no_memory_77_265() {
     const ASKED: usize = 10_000;
     let world = World::new();

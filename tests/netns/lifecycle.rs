@@ -3,11 +3,11 @@
 use crate::clients::{ask, bob_asks, header, Ask, IGD1, IGD2};
 use crate::daemon::{assert_expires_in, row};
 use crate::traffic::{FROM_ALICE, FROM_BOB, FROM_PEER};
-use crate::world::{succeed, Host, World, ALICE, EXTERNAL};
+use crate::world::{succeed, Host, World, ALICE, EXTERNAL, ROUTER};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -143,6 +143,29 @@ fn a_reload_takes_the_new_rules_and_keeps_every_lease_they_allow() {
     daemon.signal(Signal::HUP);
     world.wait_for(|world| world.list().len() == before.len() - 1);
     assert!(world.rows().iter().all(|row| !row.contains(":17001 ")), "{:?}", world.rows());
+}
+
+#[test]
+fn a_reload_with_a_port_that_cannot_be_served_changes_nothing_305() {
+    let world = World::new();
+    let daemon = world.start();
+    let alice = world.control_point(FROM_ALICE, IGD2);
+    // Taken by another program; or lower than who is not root, or has given that up, may bind to.
+    let _taken = world.inside(Host::Router, || TcpListener::bind((ROUTER, 6000)).unwrap());
+    for port in ["6000", "80"] {
+        world.configure(&world.config(&format!("\toption port '{port}'")));
+        daemon.signal(Signal::HUP);
+        world.wait_for(|_| daemon.log().contains(&format!("port {port}: ")));
+        alice.add(&ask("TCP", 17000, 7000)).unwrap();
+    }
+    world.configure(&world.config("\toption port '6001'"));
+    daemon.signal(Signal::HUP);
+    let at = SocketAddr::from((ROUTER, 6001));
+    world.wait_for(|world| {
+        world
+            .inside(Host::Alice, || TcpStream::connect_timeout(&at, Duration::from_secs(1)).is_ok())
+    });
+    assert_eq!(world.list().len(), 1);
 }
 
 #[test]
