@@ -117,10 +117,7 @@ default_postinst
 REMOVE = INSTALL.replace("postinst", "prerm").partition("\n")[2]
 USER = "add_group_and_user\n"
 POSTINST = """\
-[ -n "${IPKG_INSTROOT}" ] || {
-	killall -HUP ubusd 2>/dev/null
-	[ "${PKG_UPGRADE}" != 1 ] || /etc/init.d/postern restart
-}
+[ -n "${IPKG_INSTROOT}" ] || [ "${PKG_UPGRADE}" != 1 ] || /etc/init.d/postern restart
 exit 0
 """
 PRERM = """\

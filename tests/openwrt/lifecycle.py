@@ -1,21 +1,27 @@
 #!/usr/bin/env python3
-"""Installs, upgrades and removes the package in a root folder of its own, as opkg does on a router:
+"""Installs, upgrades and removes the package in a root folder of its own, as opkg and apk do on a router:
 its scripts run there, under BusyBox, against stand-ins for what OpenWrt gives them. As root.
 """
 import gzip, hashlib, io, os, re, shutil, stat, subprocess, sys, tarfile, tempfile
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+sys.dont_write_bytecode = True
+sys.path.insert(0, "openwrt")
+import apk, contents
+
 INFO = "usr/lib/opkg/info"
 CONFIG = "etc/config/upnpd"
 
-# What opkg's generated scripts call: an upgrade leaves the service enabled.
+# What the generated scripts call: an upgrade leaves the service enabled. Of apk's the package's own part
+# comes behind this, of opkg's within.
 FUNCTIONS = """\
+add_group_and_user() { :; }
 default_postinst() {
 	code=0
-	for script in $(grep ^/etc/uci-defaults/ /usr/lib/opkg/info/postern.list); do
+	for script in $(grep -hs ^/etc/uci-defaults/ /usr/lib/opkg/info/postern.list /lib/apk/packages/postern.list); do
 		(cd /etc/uci-defaults && . "$script") && rm -f "$script"
 	done
-	(. /usr/lib/opkg/info/postern.postinst-pkg) || code=$?
+	[ ! -f /usr/lib/opkg/info/postern.postinst-pkg ] || (. /usr/lib/opkg/info/postern.postinst-pkg) || code=$?
 	[ "$PKG_UPGRADE" = 1 ] || /etc/init.d/postern enable
 	/etc/init.d/postern start
 	return $code
@@ -43,8 +49,10 @@ class Router:
         self.run("/bin/busybox", "--install", "-s", "/bin")
         self.write("lib/functions.sh", FUNCTIONS)
         self.write("etc/rc.common", RC_COMMON)
-        self.write("bin/uci", "#!/bin/sh\nexit 1\n")
-        os.chmod(f"{root}/bin/uci", 0o755)
+        os.remove(f"{root}/bin/killall")
+        for name, does in ("uci", "exit 1"), ("killall", 'echo "killall $*" >>/calls'):
+            self.write(f"bin/{name}", f"#!/bin/sh\n{does}\n")
+            os.chmod(f"{root}/bin/{name}", 0o755)
         os.makedirs(f"{root}/dev")
         os.mknod(f"{root}/dev/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
 
@@ -76,8 +84,8 @@ class Router:
         if upgrade:
             self.run("/bin/sh", f"/{INFO}/postern.prerm", "upgrade", **more)
         with open(package, "rb") as file:
-            members = contents(file.read())
-        control, data = contents(members["control.tar.gz"][1]), contents(members["data.tar.gz"][1])
+            members = unpacked(file.read())
+        control, data = unpacked(members["control.tar.gz"][1]), unpacked(members["data.tar.gz"][1])
         for path in control["conffiles"][1].decode().split():
             place, (mode, new) = path[1:], data[path[1:]]
             if self.has(place) and digest(self.read(place).encode()) != self.sums.get(place):
@@ -95,6 +103,16 @@ class Router:
             self.write(f"{INFO}/postern.{name}", content.decode())
         self.run("/bin/sh", f"/{INFO}/postern.postinst", "configure", **more)
 
+    def put_apk(self, package, script):
+        """The files, then one of the scripts."""
+        for name, (data, mode) in apk.with_lists(package).items():
+            os.makedirs(os.path.dirname(f"{self.root}/{name}"), exist_ok=True)
+            with open(f"{self.root}/{name}", "wb") as out:
+                out.write(data)
+            os.chmod(f"{self.root}/{name}", mode)
+        self.write("tmp/script", apk.scripts(package)[script])
+        self.run("/bin/sh", "/tmp/script")
+
     def remove(self):
         self.run("/bin/sh", f"/{INFO}/postern.prerm", "remove")
         for name in self.files:
@@ -110,7 +128,7 @@ def digest(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def contents(data):
+def unpacked(data):
     """The files of a compressed tar."""
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data))) as tar:
         return {info.name.removeprefix("./"): (info.mode, tar.extractfile(info).read()) for info in tar if info.isfile()}
@@ -129,7 +147,8 @@ with tempfile.TemporaryDirectory() as work:
     owners = "config upnpd 'config'\n\toption enabled '1'\n"
     router.write(CONFIG, owners)
     router.put(package)
-    assert router.calls() == ["postern enable", "postern start"]
+    # ubusd knows the access list when the daemon joins it.
+    assert router.calls() == ["killall -HUP ubusd", "postern enable", "postern start"]
     assert router.read(CONFIG) == owners and router.has(f"{CONFIG}-opkg")
     assert router.read("etc/init.d/miniupnpd") == alias
     assert not router.has("etc/uci-defaults/90-postern"), "it has run"
@@ -138,7 +157,7 @@ with tempfile.TemporaryDirectory() as work:
 
     router.put(package, upgrade=True)
     # procd would only signal the old program: it is restarted.
-    assert router.calls() == ["postern stop", "postern restart", "postern start"]
+    assert router.calls() == ["postern stop", "killall -HUP ubusd", "postern restart", "postern start"]
     assert router.read(CONFIG) == owners and router.has("etc/init.d/miniupnpd")
 
     router.remove()
@@ -159,4 +178,11 @@ with tempfile.TemporaryDirectory() as work:
     assert not router.has(f"{CONFIG}-opkg")
     router.remove()
     assert not router.has(CONFIG)
+
+    router = Router(f"{work}/apk")
+    router.put_apk(contents.postern(f"{work}/binary", "mips_24kc"), "post-install")
+    assert router.calls() == ["killall -HUP ubusd", "postern enable", "postern start"]
+    router.put_apk(contents.postern(f"{work}/binary", "mips_24kc"), "post-upgrade")
+    assert router.calls() == ["killall -HUP ubusd", "postern start", "postern restart"]
+    assert router.read("etc/init.d/miniupnpd") == alias
 print("openwrt: installing, upgrading and removing do as they should")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The .ipk from the outside: members, owners, modes, control fields, scripts; twice the same bytes."""
-import gzip, io, os, subprocess, sys, tarfile, tempfile
+import gzip, io, json, os, re, subprocess, sys, tarfile, tempfile
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 os.environ["SOURCE_DATE_EPOCH"] = "1700000000"
@@ -85,6 +85,15 @@ with tempfile.TemporaryDirectory() as work:
     assert b"killall -HUP rpcd" in luci["./postinst-pkg"][1], "rpcd reads access lists when told"
     assert "./usr/share/rpcd/acl.d/luci-app-postern.json" in pages
     assert all(name.startswith(("./www/luci-static/resources/view/", "./usr/share/")) for name in pages), pages
+
+    # What the daemon's user may ask on ubus: nothing that tells what others have configured.
+    assert json.loads(data["./usr/share/acl.d/postern.json"][1])["access"] == {
+        "network.interface": {"methods": ["status"]}}
+
+    # Whatever feed the folder is: what is included is found from the top of the build system.
+    for name in "postern", "luci-app-postern":
+        included = re.findall(r"^include (.*)", open(f"openwrt/{name}/Makefile").read(), re.M)
+        assert included and all(path.startswith(("$(TOPDIR)/", "$(INCLUDE_DIR)/")) for path in included), included
 
     makefile = open("openwrt/postern/Makefile").read()
     for _, (mode, content) in data.items():

@@ -32,14 +32,23 @@ router() {
     >"$ROOT/etc/config/firewall"
   printf 'pppoe-wan\n6in4\n' >"$ROOT/zones/wan"
   : >"$ROOT/lib/network.sh"
+  routes
   printf '#!/bin/sh\necho "firewall $*" >>"$ROOT/calls"\necho %s\n' "${SIGNAL:-label}" >"$ROOT/firewall.sh"
   chmod 755 "$ROOT/firewall.sh"
   sed "s#/var/etc#$ROOT/var/etc#; s#/lib/functions/network.sh#$ROOT/lib/network.sh#; \
 s#/etc/config/upnpd#$ROOT/etc/config/upnpd#; s#/usr/share/postern/firewall.sh#$ROOT/firewall.sh#; \
-s#/usr/sbin/postern#$POSTERN#; s#/etc/passwd#$ROOT/etc/passwd#; s#/var/run/#$ROOT/var/run/#" $FILES/postern.init >"$ROOT/init"
+s#/usr/sbin/postern#$POSTERN#; s#/etc/passwd#$ROOT/etc/passwd#; s#/var/run/#$ROOT/var/run/#; \
+s#/sbin/ujail#$ROOT/ujail#; s#/proc/net/route#$ROOT/route#" $FILES/postern.init >"$ROOT/init"
 }
 
-# Runs one action of the init script in a network namespace with a default route by 6in4.
+# Default routes, "DEVICE METRIC" each, after another route.
+routes() {
+  printf 'Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n' >"$ROOT/route"
+  printf 'br-lan\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n' >>"$ROOT/route"
+  [ $# = 0 ] || printf '%s\t00000000\t010200C0\t0003\t0\t0\t%s\t00000000\n' "$@" >>"$ROOT/route"
+}
+
+# Runs one action of the init script in a network namespace.
 run() {
   : >"$ROOT/calls"
   unshare --net busybox ash -eu -c "set +eu; ip link set lo up; . tests/openwrt/stubs.sh; . $ROOT/init; $1" ||
@@ -55,6 +64,7 @@ devices() {
 }
 
 called() { grep -qxF -- "$1" "$ROOT/calls" || fail "not called: $1"; }
+uncalled() { ! grep -qxF -- "$1" "$ROOT/calls" || fail "called: $1"; }
 # The firewall's openings, "PROTOCOL PORT" each, in their order.
 opened() {
   local got
@@ -94,6 +104,23 @@ run start && good && opened 'udp 1900 tcp 5000'
 router 'PCP alone' <<<$'config upnpd settings\n option enabled 1\n option enabled_protocols pcp+nat-pmp'
 run start && good && opened 'udp 5351'
 
+# The firewall is told when the openings are others, and only then: that has the service reloaded.
+readonly TOLD='procd_set_config_changed firewall'
+for zones in some no; do
+  router "neither protocol, $zones zones" <<<$'config upnpd config\n option enable_upnp 0\n option enable_natpmp 0'
+  [ $zones = some ] || : >"$ROOT/etc/config/firewall"
+  run start && good && opened '' && uncalled "$TOLD"
+  run start && uncalled "$TOLD"
+  run reload_service && uncalled "$TOLD"
+  sed -i 's/enable_natpmp 0/enable_natpmp 1/' "$ROOT/etc/config/upnpd"
+  run reload_service && called "$TOLD"
+  run reload_service && uncalled "$TOLD"
+done
+router 'other openings that are not used' <<<$'config upnpd config'
+run start && good
+printf ' option port 5001\n option config_file %s\n' "$ROOT/etc/config/upnpd.none" >>"$ROOT/etc/config/upnpd"
+run start && idle && uncalled "$TOLD"
+
 router 'several LANs as a list' <<<$'config upnpd config\n list internal_iface lan\n list internal_iface guest'
 run start && good && devices 'internal_device=br-lan internal_device=br-guest'
 
@@ -110,6 +137,17 @@ called 'procd_set_param netdev pppoe-wan 6in4' && called 'procd_add_reload_inter
 router 'a WAN by its zone' <<<$'config upnpd config\n option external_zone wan'
 run start && good && devices 'internal_device=br-lan external_device=pppoe-wan'
 called 'procd_add_reload_interface_trigger wan6'
+
+# The firewall has not loaded for the network that comes up.
+router 'a WAN by its zone, of which another network comes up' <<<$'config upnpd config\n option external_zone wan'
+printf ' list network wwan\n' >>"$ROOT/etc/config/firewall"
+routes pppoe-wan 20
+run start && good && devices 'internal_device=br-lan external_device=pppoe-wan'
+called 'procd_add_reload_interface_trigger wwan'
+echo 'wwan wwan0' >>"$ROOT/networks"
+routes pppoe-wan 20 wwan0 10
+run reload_service && good && devices 'internal_device=br-lan external_device=wwan0'
+called procd_open_instance && uncalled restart
 
 router 'a WAN that is not up yet' <<<$'config upnpd config\n option external_iface wan'
 sed -i /^wan/d "$ROOT/networks"
@@ -135,6 +173,26 @@ run reload_service && called restart
 
 router 'devices of the owner' <<<$'config upnpd config\n option external_device eth9\n list internal_device br-own'
 run start && good && ! grep -q "br-lan" "$ROOT/var/etc/postern.conf" || fail 'network resolved'
+
+# The daemon asks netifd for the devices of every network that it reads of.
+for networks in 'option internal_iface "lan guest"' $'list internal_iface lan\n list internal_iface guest'; do
+  router 'devices of the owner beside networks' <<END
+config upnpd config
+ $networks
+ list internal_device br-own
+ list internal_device br-iot
+ option external_iface wan
+ option external_device wg0
+ option external_iface6 wan6
+ option external_device6 wg6
+ option port 5001
+END
+  run start && good && called 'json_add_string src guests'
+  # All that is left of what was written.
+  got=$(sed -n "s/^\t[a-z]* \([a-z6_]*\) '\(.*\)'/\1=\2/p" "$ROOT/var/etc/postern.conf" | xargs)
+  want='internal_device=br-own internal_device=br-iot external_device=wg0 external_device6=wg6 port=5001'
+  [ "$got" = "$want" ] || fail "the daemon reads $got"
+done
 
 router 'hostile values' <<'END'
 config upnpd config
@@ -216,20 +274,72 @@ run reload_service && called restart
 run start && good && [ "$(user) $(conf)" = 'root 640 0 0' ] || fail "$(user) $(conf)"
 echo ' option seccomp 0' >>"$ROOT/etc/config/upnpd"
 run reload_service && called restart
+for user in '5351 5351' '453 454' '99 6' '4711 4711'; do
+  router "the user of number $user" <<<$'config upnpd config\n option user '"${user% *}"
+  with_user
+  printf '%s\n' 'other:x:453:454::/:/bin/false' '99:x:5:6::/:/bin/false' >>"$ROOT/etc/passwd"
+  run start && good && [ "$(user) $(conf)" = "${user% *} 640 0 ${user#* }" ] || fail "$(user) $(conf)"
+done
+
+# What only root can do is done at a start.
+router 'what needs a restart' <<<$'config upnpd config\n option port 5001\n option upnp_lease_file /tmp/a'
+run start && good
+restarts() {
+  sed -i "$1" "$ROOT/etc/config/upnpd"
+  run reload_service && "$2" restart
+  run start
+}
+restarts 's#/tmp/a#/tmp/b#' called
+restarts '$a\ option upnp_lease_file6 /tmp/c' called
+restarts '$a\ option lease_file /tmp/d' called
+restarts '$a\ option friendly_name x' uncalled
+restarts 's#5001#5002#' uncalled
+restarts 's#port 5002#http_port 80#' called
+restarts 's#port 80#port 81#' uncalled
+restarts 's#port 81#port 5000#' called
+
+router 'a jail without the program for it' <<<$'config upnpd config\n option jail 1'
+with_user
+run start && good && called "log option jail: without $ROOT/ujail there is no jail; install procd-ujail"
+! grep 'jail_mount\|procd_add_jail\|procd_set_param \(user\|capabilities\)' "$ROOT/calls" || fail 'half a jail'
+touch "$ROOT/ujail" && chmod 755 "$ROOT/ujail"
+run reload_service && called restart
 
 router 'a jail' <<<$'config upnpd config\n option jail 1\n option upnp_lease_file /var/run/leases'
+touch "$ROOT/ujail" && chmod 755 "$ROOT/ujail"
 sed -i "s#/var/run#$ROOT/var/run#" "$ROOT/etc/config/upnpd"
 run start && called 'procd_set_param capabilities /etc/capabilities/postern.json'
+called "procd_add_jail_mount $ROOT/var/etc/postern.conf" && uncalled "procd_add_jail_mount_rw $ROOT/var/run"
 ! grep -q 'procd_set_param user' "$ROOT/calls" || fail 'there is no user yet'
 owners() { stat -c %u "$ROOT/var/run/postern" "$ROOT/var/run/leases" 2>/dev/null | xargs; }
 [ "$(owners)" = 0 ] || fail "owners are $(owners)"
 with_user
 run start && called 'procd_set_param user postern'
 [ "$(owners)" = '5351 5351' ] || fail "owners are $(owners)"
+# There the daemon sees the file that was mounted, whatever takes its place.
+run reload_service && uncalled restart
+restarts '$a\ option friendly_name x' called
+sed -i 's/^lan .*/lan br-other/' "$ROOT/networks"
+run reload_service && called restart
+# Lease files elsewhere: their folders, by each of the options; procd knows users by name.
+mkdir "$ROOT/a" "$ROOT/b" "$ROOT/c"
+sed -i '/upnp_lease_file/d' "$ROOT/etc/config/upnpd"
+printf ' option %s\n' 'user 5351' "upnp_lease_file $ROOT/a/x" "upnp_lease_file6 $ROOT/b/x" "lease_file $ROOT/c/x" \
+  >>"$ROOT/etc/config/upnpd"
+run start && called 'procd_set_param user postern'
+for folder in a b c; do called "procd_add_jail_mount_rw $ROOT/$folder"; done
+got=$(stat -c %u "$ROOT/a/x" "$ROOT/b/x" "$ROOT/c/x" "$ROOT/c/x-ipv6" | xargs)
+[ "$got" = '5351 5351 5351 5351' ] || fail "owners are $got"
+sed -i 's/user 5351/user root/' "$ROOT/etc/config/upnpd"
+run start && called "procd_add_jail_mount_rw $ROOT/a"
+sed -i '/option user/d' "$ROOT/etc/config/upnpd"
 cp "$ROOT/var/etc/postern.conf" "$ROOT/theirs"
 echo " option config_file $ROOT/theirs" >>"$ROOT/etc/config/upnpd"
 run start && called "procd_set_param command $POSTERN run --config $ROOT/theirs"
 ! grep -q 'procd_set_param user' "$ROOT/calls" || fail 'it may be for root alone'
+run reload_service && uncalled restart
+echo '#' >>"$ROOT/theirs"
+run reload_service && called restart
 
 # A host leaves: only then, and only what is its own. As hotplug-call does it, in a shell of its own.
 name='hotplug'
@@ -253,7 +363,7 @@ s#/usr/share/postern/firewall.sh#$ROOT/firewall.sh#" $FILES/postern.defaults >"$
   # As default_postinst does: in a shell of its own, by which it must not be ended with an error.
   busybox ash -c '. tests/openwrt/stubs.sh; (. "$ROOT/defaults") || told failed' || fail "$1"
   ! grep -q failed "$ROOT/calls" || fail "$1: exit code"
-  called 'firewall put '
+  called 'firewall put ' && called 'killall -HUP ubusd'
 }
 theirs() {
   printf '#!/bin/sh\necho "miniupnpd $1" >>%s/calls\n' "$ROOT" >"$ROOT/miniupnpd"
@@ -285,13 +395,20 @@ put() { IPKG_INSTROOT=$ROOT/img PATH=$ROOT/bin:$PATH unshare --net busybox ash $
 include=$ROOT/img/usr/share/nftables.d/chain-post/forward/20-postern.nft
 [ "$(put put)" = label ] && cmp "$include" $FILES/forward-label.nft || fail 'label was not chosen'
 [ "$(put put 0x100)" = mark ] && grep -q '^ct mark & 0x00000100 == 0x00000100 accept' "$include" || fail 'mask'
-# What the daemon refuses as a mark is none here either, and the reverse.
-for mask in 0x10 0X10 16 ' 0x10 ' 0xffffffff 4294967295 010 +5 0x+5 0x000000010 0x0000000001 0 0x0 0x100000000 4294967296; do
+# What the daemon refuses as a mark is none here either, nor on the page, and the reverse.
+page=$(sed -n '/^const MARK =/p; /^function validateMark/,/^}/p' \
+  openwrt/luci-app-postern/htdocs/luci-static/resources/view/postern/postern.js)
+page_takes() { [ "$(node -pe "const _ = String; $page validateMark('', process.argv[1])" -- "$1")" = true ]; }
+for mask in 0x10 0X10 16 ' 0x10 ' 0x00000001 0xffffffff 4294967295 010 +5 0x+5 0x000000010 0x0000000001 0 0x0 0x \
+  0xg 0x100000000 4294967296 99999999999 -1 1e3 bit; do
   printf "config upnpd config\n option ct_mark '%s'\n" "$mask" >"$ROOT/marked"
   "$POSTERN" check "$ROOT/marked" >"$ROOT/said" || true
   kind=mark
   ! grep -q 'is no mark' "$ROOT/said" || kind=label
   [ "$(put put "$mask")" = $kind ] || fail "ct_mark '$mask' is read in two ways"
+  said=label
+  ! page_takes "${mask// /}" || said=mark
+  [ $said = $kind ] || fail "ct_mark '$mask' is read in another way on the page"
 done
 [ "$(put put '0x1; drop')" = label ] && cmp "$include" $FILES/forward-label.nft || fail 'a bad mask was used'
 printf '#!/bin/sh\n[ "$1" != -c ] || ! grep -q "ct label" \n' >"$ROOT/bin/nft"; chmod 755 "$ROOT/bin/nft"

@@ -33,7 +33,6 @@ network_get_device() {
 	[ -n "$found_device" ]
 }
 fw4() { cat "$ROOT/zones/$3"; }
-id() { [ "$2" != postern ] || echo 5351; }
 # There is no such user on this machine, but numbers do.
 chown() {
 	for word in "$@"; do
@@ -44,6 +43,7 @@ chown() {
 	command chown "$@"
 }
 logger() { told log "$5"; }
+killall() { told killall "$@"; }
 for name in procd_open_instance procd_set_param procd_close_instance procd_add_jail \
 	procd_add_jail_mount procd_add_jail_mount_rw procd_open_data procd_close_data \
 	procd_add_reload_trigger procd_add_reload_interface_trigger procd_set_config_changed \

@@ -52,7 +52,7 @@ function presetRules(rules) {
 /* LuCI's minifier knows a regular expression after an equals sign, not after an arrow. */
 const DECIMAL = /^\d{1,5}$/;
 const HEX_GROUP = /^[0-9a-f]{1,4}$/i;
-const MARK = /^(0x[0-9a-f]+|\d+)$/i;
+const MARK = /^(0x[0-9a-f]{1,8}|[1-9]\d{0,9})$/i;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 function isUpTo(text, max) {
@@ -190,7 +190,7 @@ function addSettings(s) {
 	o.optional = true;
 
 	o = s.taboption('network', widgets.ZoneSelect, 'external_zone', _('Internet side, by firewall zone'),
-		_('The first device of this zone, if no network is chosen above.'));
+		_('Of the devices of this zone, the one of the best default route, if no network is chosen above.'));
 	o.nocreate = true;
 	o.optional = true;
 
