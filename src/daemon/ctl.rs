@@ -1,7 +1,8 @@
 //! The control socket: what `postern status`, `list` and `delete` talk to.
 //!
 //! One line in, an answer out, closed. The answer's first line is `ok` or `error: why`; what
-//! follows is printed as it is. Only root can connect: the socket's mode is 0600.
+//! follows is printed as it is, up to a NUL, without which it is not the whole. Only root can connect:
+//! the socket's mode is 0600.
 
 use super::report::{external_address, Row, Status};
 use super::runtime::{Io, Task};
@@ -24,6 +25,8 @@ const QUESTION_MAX: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two pieces of a list.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Ends an answer.
+const END: char = '\0';
 /// Mappings written between two looks at the rest of the world.
 const ROWS_PER_TURN: usize = 64;
 
@@ -72,10 +75,16 @@ pub fn ask(state: &Path, question: &str) -> Result<String, Option<String>> {
     stream.write_all(format!("{question}\n").as_bytes()).map_err(why)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(why)?;
-    match answer.split_once('\n') {
+    read(&answer).map_err(Some)
+}
+
+/// What an answer says without its first line and its end; as an error what it refuses, or that it is
+/// not whole.
+fn read(answer: &str) -> Result<String, String> {
+    match answer.strip_suffix(END).and_then(|whole| whole.split_once('\n')) {
         Some(("ok", rest)) => Ok(rest.to_owned()),
-        Some((error, _)) => Err(Some(error.strip_prefix("error: ").unwrap_or(error).to_owned())),
-        None => Err(Some("the daemon has closed the connection".into())),
+        Some((error, _)) => Err(error.strip_prefix("error: ").unwrap_or(error).to_owned()),
+        None => Err("the daemon has ended its answer in the middle: ask again".into()),
     }
 }
 
@@ -97,7 +106,11 @@ pub async fn listen(daemon: Daemon, listener: Io<UnixListener>) {
         if let Ok(stream) = watched {
             let client = Client { daemon: daemon.clone(), stream };
             // A client that has gone away needs no answer.
-            let serve = async move { drop(client.serve().await) };
+            let serve = async move {
+                if client.serve().await.is_ok() {
+                    let _ = client.say(END.encode_utf8(&mut [0])).await;
+                }
+            };
             clients.push(daemon.runtime().spawn(serve));
         }
     }
@@ -156,7 +169,7 @@ struct Client {
 }
 
 impl Client {
-    async fn serve(self) -> io::Result<()> {
+    async fn serve(&self) -> io::Result<()> {
         match Question::read(&self.question().await?) {
             Ok(Question::Status { json }) => {
                 let status = Status::of(&self.daemon);
@@ -282,6 +295,17 @@ mod tests {
             ("", Err("unknown question".to_owned())),
         ] {
             assert_eq!(Question::read(line), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_its_end_is_not_the_whole() {
+        assert_eq!(read("ok\n[1,\n2]\n\0"), Ok("[1,\n2]\n".to_owned()));
+        assert_eq!(read("ok\n\0"), Ok(String::new()));
+        assert_eq!(read("error: 7: no such mapping\n\0"), Err("7: no such mapping".to_owned()));
+        for part in ["", "ok", "ok\n", "ok\n[1,\n", "\0", "error: 7: no such mapping\n"] {
+            let why = read(part).unwrap_err();
+            assert!(why.contains("in the middle"), "{part}: {why}");
         }
     }
 }

@@ -26,9 +26,9 @@ const RATE_UNKNOWN: u32 = 100_000_000;
 /// What was last seen of the network.
 #[derive(Default)]
 pub struct NetworkView {
-    /// The WAN device is up and has an address.
+    /// The WAN device is up and connected.
     pub wan_up: bool,
-    /// Since when.
+    /// Since when it has the addresses that it has.
     pub wan_since: Option<Instant>,
     /// Its speed in Mbit/s.
     speed: Option<u32>,
@@ -101,9 +101,9 @@ impl State {
         let addresses = up.map(|device| self.net.addresses_v4(device)).unwrap_or_default();
         let addresses: Vec<_> = addresses.into_iter().map(|(address, _)| address).collect();
         self.view.speed = up.and_then(system::speed);
-        self.view.wan_up = !addresses.is_empty();
+        self.view.wan_up = up.is_some();
         self.view.wan_since = match self.view.wan_since {
-            _ if !self.view.wan_up => None,
+            _ if addresses.is_empty() => None,
             Some(since) if *self.gateway.wan().addresses == *addresses => Some(since),
             _ => Some(Instant::now()),
         };
@@ -202,7 +202,7 @@ impl Daemon {
     /// Says once at start what is served.
     pub(super) fn say_state(&self) {
         let state = self.state();
-        if state.places().is_empty() {
+        if !state.places().iter().any(|place| place.lan.address.is_ipv4()) {
             for device in &state.config.internal_device {
                 log::warn!("{}: no IPv4 address yet: not served until it has one", device.as_str());
             }

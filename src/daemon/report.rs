@@ -173,6 +173,7 @@ pub(super) struct Status {
     reason: String,
     device: Option<String>,
     address: Option<Ipv4Addr>,
+    device6: Option<String>,
     address6: Option<Ipv6Addr>,
     internal: Vec<(String, IpAddr)>,
     mappings: usize,
@@ -202,7 +203,7 @@ impl Status {
             }
         };
         let (name, reason) = match state.gateway.external() {
-            _ if state.gateway.lans().is_empty() => (
+            _ if !state.gateway.lans().iter().any(|lan| lan.address.is_ipv4()) => (
                 "no-internal-address",
                 "no LAN device is up with an IPv4 address: look at list internal_device".to_owned(),
             ),
@@ -238,6 +239,7 @@ impl Status {
             reason,
             device: state.gateway.wan().device.clone(),
             address: external_address(state.gateway.external()),
+            device6: state.gateway.wan().device6.clone(),
             address6: state.external_address6(),
             internal: state
                 .gateway
@@ -264,6 +266,8 @@ impl Status {
         out.table("external");
         out.shown("device", self.device.as_ref().map(|d| d as _));
         out.shown("address", self.address.as_ref().map(|a| a as _));
+        // Only where IPv6 comes in by a device of its own.
+        out.shown("device6", self.device6.as_ref().map(|d| d as _));
         out.shown("address6", self.address6.as_ref().map(|a| a as _));
         out.close();
         out.array("internal");
@@ -310,6 +314,7 @@ impl Status {
         let address = self.address.map_or("no address".to_owned(), |a| a.to_string());
         let _ = writeln!(text, "external: {device}, {address}");
         if let Some(address) = self.address6 {
+            let device = self.device6.as_deref().unwrap_or(device);
             let _ = writeln!(text, "external: {device}, {address}");
         }
         for (device, address) in &self.internal {

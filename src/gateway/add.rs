@@ -31,7 +31,7 @@ pub const LEASE_MIN: Duration = Duration::from_secs(1);
 /// elements, so a change of one looks at all.
 pub const REMOTES_MAX: usize = 64;
 
-/// How often a port is chosen that the router turns out to listen on itself.
+/// How many ports are chosen that the router turns out to listen on itself.
 const CHOICES_MAX: usize = 16;
 
 /// Where a request will end up.
@@ -60,7 +60,14 @@ impl<B: Backend> Gateway<B> {
     pub fn add(&mut self, request: &Request<'_>, now: Instant) -> Result<Granted, Refusal> {
         self.handle_timeout(now);
         self.check_parties(request)?;
-        let place = self.place(request)?;
+        let mut place = self.place(request)?;
+        if let (Place::At(port), Port::Preferably(_), Some(own)) =
+            (&place, request.port, self.own(request))
+        {
+            if self.is_taken(request, *port, now) {
+                place = Place::Refresh(own);
+            }
+        }
         let (old, port) = match place {
             Place::Refresh(id) => (self.table.get(id), None),
             Place::At(port) => (None, Some(port)),
@@ -152,15 +159,31 @@ impl<B: Backend> Gateway<B> {
                         Some(_) => {}
                     }
                 }
-                let own = self
-                    .table
-                    .at_internal(request.protocol, request.internal)
-                    .filter(|own| own.external.remote == request.remote)
-                    .filter(|own| request.origin.is_of(own.origin))
-                    .find(|own| self.permits(request, own.external.port).is_ok());
-                Ok(own.map_or(Place::Anywhere, |own| Place::Refresh(own.id)))
+                Ok(self.own(request).map_or(Place::Anywhere, Place::Refresh))
             }
         }
+    }
+
+    /// The mapping that a host has already of the very internal endpoint and remote host.
+    fn own(&self, request: &Request<'_>) -> Option<Id> {
+        let own = self
+            .table
+            .at_internal(request.protocol, request.internal)
+            .filter(|own| own.external.remote == request.remote)
+            .filter(|own| request.origin.is_of(own.origin))
+            .find(|own| self.permits(request, own.external.port).is_ok());
+        own.map(|own| own.id)
+    }
+
+    /// Whether it is NAT-PMP or PCP that has a port, or keeps it for its host, where UPnP asks for it
+    /// (WANIPConnection:2 §2.5.16.3, code 729).
+    pub fn is_of_other_mechanism(&self, request: &Request<'_>, port: u16) -> bool {
+        let Request { protocol, internal, .. } = *request;
+        let other = |m: &Mapping| m.origin != Origin::Upnp;
+        let beside = |m: &Mapping| m.origin == Origin::NatPmp && m.internal.ip() != internal.ip();
+        self.table.at_port(protocol, port).any(other)
+            || self.table.at_port(companion(protocol), port).any(beside)
+            || self.holds.keeps_strictly(*internal.ip(), protocol, port)
     }
 
     pub(super) fn permits(&self, request: &Request<'_>, port: u16) -> Result<(), Refusal> {
@@ -168,7 +191,8 @@ impl<B: Backend> Gateway<B> {
         self.policy.admits(request.origin, protocol, port, internal, high_ports_only)
     }
 
-    /// Whether a port is another host's, or the owner's where a host asks, or the other way round. Who has one remote host's share of a port has it whole.
+    /// Whether a port is another host's, or the owner's where a host asks, or the other way round. Who
+    /// has one remote host's share of a port has it whole.
     ///
     /// A NAT-PMP mapping also keeps the same port of the other protocol for its host (RFC 6886
     /// §3.3), so none is made where that one is another host's already.
@@ -220,16 +244,19 @@ impl<B: Backend> Gateway<B> {
         request: &Request<'_>,
         now: Instant,
     ) -> Result<u16, Refusal> {
-        for _ in 0..CHOICES_MAX {
-            let port = self.choose_free(request)?;
+        let mut taken = Vec::new();
+        while taken.len() < CHOICES_MAX {
+            let port = self.choose_free(request, &taken)?;
             if !self.is_taken(request, port, now) {
                 return Ok(port);
             }
+            taken.push(port);
         }
         Err(Refusal::NoFreePort)
     }
 
-    fn choose_free(&mut self, request: &Request<'_>) -> Result<u16, Refusal> {
+    /// A port that no mapping has, but for those `taken`.
+    fn choose_free(&mut self, request: &Request<'_>, taken: &[u16]) -> Result<u16, Refusal> {
         let open = self.policy.open_ports(request.internal, request.high_ports_only);
         if open.is_empty() {
             return Err(Refusal::Denied);
@@ -237,7 +264,8 @@ impl<B: Backend> Gateway<B> {
         let Request { protocol, internal, .. } = *request;
         let (policy, table, holds) = (&self.policy, &self.table, &self.holds);
         let free = |port| {
-            !policy.reserves(protocol, port)
+            !taken.contains(&port)
+                && !policy.reserves(protocol, port)
                 && !holds.keeps_from(*internal.ip(), protocol, port)
                 && table.at_port(protocol, port).next().is_none()
                 && table

@@ -1,6 +1,8 @@
 //! The two sides of the router: WAN addresses and what they are worth, LAN prefixes and who is a
 //! host of one.
 
+use super::Gateway;
+use crate::netfilter::Backend;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The WAN side as it is now.
@@ -69,6 +71,21 @@ pub(crate) fn is_target(lans: &[Lan], client: Ipv4Addr, target: Ipv4Addr) -> boo
     !never
         && lans.iter().any(|lan| lan.contains(client.into()) && lan.contains(target.into()))
         && !lans.iter().any(|lan| lan.contains(target.into()) && lan.withholds(target))
+}
+
+impl<B: Backend> Gateway<B> {
+    /// Whether a host may ask for another one, of whichever family: secure mode is off, and both are
+    /// of one LAN device. An address of the link says which device it is of only where there is one.
+    pub fn may_ask_for(&self, client: IpAddr, target: IpAddr) -> bool {
+        let devices = |host: IpAddr| {
+            let of_host = self.lans.iter().filter(move |lan| lan.contains(host));
+            of_host.map(|lan| &lan.device)
+        };
+        let device = devices(client).next();
+        !self.policy.secure_mode
+            && devices(client).all(|other| Some(other) == device)
+            && devices(target).any(|other| Some(other) == device)
+    }
 }
 
 /// What is known of the external address.

@@ -216,8 +216,7 @@ fn requester<B: Backend>(call: &Call<'_, '_, B>, internal: Ipv6Addr) -> Result<I
     match call.ctx.client.to_canonical() {
         client if client == address || (call.ctx.same_host)(address) => Ok(internal),
         IpAddr::V6(client) => Ok(client),
-        // With secure mode off any host of the LAN may ask for any.
-        IpAddr::V4(_) if !call.ctx.gateway.policy().secure_mode => Ok(internal),
+        client if call.ctx.gateway.may_ask_for(client, address) => Ok(internal),
         IpAddr::V4(_) => Err(Code::NotAuthorized),
     }
 }

@@ -100,7 +100,10 @@ fn what_the_router_listens_on_is_its_own_129_252() {
     assert_eq!(lab.add(&ask(ALICE, 3000)), Err(Refusal::Reserved));
     assert!(lab.add(&ask(ALICE, 3001)).is_ok(), "what is there already stays");
     let any = Request { port: Port::Preferably(3000), ..ask(ALICE, 3000) };
-    assert!(lab.open(&any).port != 3000);
+    let other = lab.open(&any);
+    assert!(other.port != 3000);
+    // Asked for again, it is what there is.
+    assert_eq!(lab.add(&any), Ok(Granted { new: false, ..other }));
     assert!(lab.add(&Request { protocol: UDP, ..ask(ALICE, 3000) }).is_ok());
 }
 
@@ -120,6 +123,15 @@ fn when_no_port_is_left_that_is_said_137() {
     lab.open(&any(ALICE, 0, 3000));
     lab.open(&any(BOB, 0, 3000));
     assert_eq!(lab.add(&any(ALICE, 0, 3001)), Err(Refusal::NoFreePort));
+    // However many are the router's own, the one that is not is found.
+    let rules = vec![rule(true, 6000..=6015), rule(false, 0..=65535)];
+    for seed in 0..50 {
+        let mut lab = Lab::with(Policy { rules: rules.clone(), ..Policy::default() });
+        (6000..6016).filter(|port| *port != 6000 + seed % 16).for_each(|port| {
+            lab.gateway.backend().add_listener(TCP, port);
+        });
+        assert_eq!(lab.open(&any(ALICE, 0, 3000)).port, 6000 + seed % 16);
+    }
     let shut = Policy { rules: vec![rule(false, 0..=65535)], ..Policy::default() };
     assert_eq!(Lab::with(shut).add(&any(ALICE, 0, 3000)), Err(Refusal::Denied));
 }

@@ -26,6 +26,22 @@ fn a_lease_follows_the_rules_of_the_version_asked_items_123_124_146() {
 }
 
 #[test]
+fn version_2_tells_no_more_than_it_knows_items_38_123() {
+    let mut world = world();
+    let month = [("NewLeaseDuration", "2592000")];
+    assert_eq!(world.ask(V1, "AddPortMapping", &mapping(&month)), "200");
+    for (at, expected) in [(V1, "2592000"), (V2, "604800")] {
+        for (action, arguments) in [
+            ("GetSpecificPortMappingEntry", &outside("8080", "TCP")[..]),
+            ("GetGenericPortMappingEntry", &at_index("0")[..]),
+        ] {
+            let entry = world.ask(at, action, arguments);
+            assert!(entry.ends_with(&format!(" NewLeaseDuration={expected}")), "{entry}");
+        }
+    }
+}
+
+#[test]
 fn the_time_left_is_told_and_what_has_ended_is_gone_items_126_146_151() {
     let mut world = world();
     assert_eq!(world.ask(V1, "AddPortMapping", &mapping(&[("NewLeaseDuration", "10")])), "200");

@@ -18,11 +18,16 @@ pub(super) fn outside<'a>(port: &'a str, protocol: &'a str) -> [(&'a str, &'a st
 
 /// A mapping that PCP made.
 fn by_pcp(world: &mut World, client: &str, port: u16) {
+    let request = of(Origin::Pcp, Protocol::Tcp, client, port);
+    world.gateway.add(&request, world.now).unwrap();
+}
+
+fn of(origin: Origin, protocol: Protocol, client: &str, port: u16) -> Request<'static> {
     let client: Ipv4Addr = client.parse().unwrap();
-    let request = Request {
+    Request {
         client,
-        origin: Origin::Pcp,
-        protocol: Protocol::Tcp,
+        origin,
+        protocol,
         port: Port::Exactly(port),
         remote: None,
         internal: SocketAddrV4::new(client, port),
@@ -30,8 +35,7 @@ fn by_pcp(world: &mut World, client: &str, port: u16) {
         enabled: true,
         description: "",
         high_ports_only: false,
-    };
-    world.gateway.add(&request, world.now).unwrap();
+    }
 }
 
 #[test]
@@ -85,6 +89,12 @@ fn a_conflict_with_another_protocols_mapping_has_its_own_code_in_version_2_item_
     assert_eq!(world.ask(V1, "AddPortMapping", &mapping(&[])), "718");
     assert_eq!(world.ask(V2, "AddPortMapping", &mapping(&[])), "729");
     assert_eq!(world.ask(V1_AT_2, "AddPortMapping", &mapping(&[])), "718");
+    // NAT-PMP keeps the port of the other protocol for its host, too.
+    let request = of(Origin::NatPmp, Protocol::Udp, OTHER, 9000);
+    world.gateway.add(&request, world.now).unwrap();
+    let at_9000 = mapping(&[("NewExternalPort", "9000")]);
+    assert_eq!(world.ask(V1, "AddPortMapping", &at_9000), "718");
+    assert_eq!(world.ask(V2, "AddPortMapping", &at_9000), "729");
 }
 
 #[test]

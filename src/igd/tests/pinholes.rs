@@ -134,6 +134,37 @@ fn hosts_open_and_handle_their_own_pinholes_only_157_161_162() {
 }
 
 #[test]
+fn without_secure_mode_any_host_asks_for_any_of_its_own_lan_by_either_family_257_300() {
+    let mut world = world6();
+    let mut lans = world.gateway.lans().to_vec();
+    for (address, prefix_len) in [("192.168.2.1", 24), ("2001:db8:2::1", 64)] {
+        let address = address.parse().unwrap();
+        lans.push(Lan { device: "guest".into(), address, prefix_len });
+    }
+    world.gateway.set_lans(lans, world.now);
+    let add_both = |world: &mut World, host: &str| {
+        world.as_host(host);
+        let hole = world.add(&[]);
+        let mapping = mapping(&[("NewInternalClient", OTHER)]);
+        let at = ("/igd2/wanip/control", "WANIPConnection:2");
+        [hole, world.ask(at, "AddPortMapping", &mapping)]
+    };
+    let hosts = ["192.168.1.30", "2001:db8:1::30", "192.168.2.10", "2001:db8:2::10"];
+    for host in hosts {
+        assert_eq!(add_both(&mut world, host), ["606", "606"], "{host}");
+    }
+    let open = Policy { secure_mode: false, ..world.gateway.policy().clone() };
+    world.gateway.set_policy(open, world.now).unwrap();
+    for host in hosts {
+        let expected = match host.contains(".1.") || host.contains(":1:") {
+            true => ["200 UniqueID=1", "200"],
+            false => ["606", "606"],
+        };
+        assert_eq!(add_both(&mut world, host), expected, "{host}");
+    }
+}
+
+#[test]
 fn a_host_is_itself_by_all_its_addresses_158() {
     for source in [HOST, "2001:db8:1::abcd", "fe80::10"] {
         let mut world = world6();

@@ -3,6 +3,7 @@
 use super::mappings::{lease_left, remote_text};
 use crate::gateway::mapping::{Mapping, Protocol};
 use crate::gateway::Gateway;
+use crate::igd::identity::Face;
 use crate::netfilter::Backend;
 use crate::proto::xml::{close, element, open};
 use std::net::{IpAddr, Ipv4Addr};
@@ -125,6 +126,6 @@ fn write_entry(out: &mut String, mapping: &Mapping, now: Instant) {
     element(out, "p:NewInternalClient", &mapping.internal.ip().to_string());
     element(out, "p:NewEnabled", if mapping.enabled { "1" } else { "0" });
     element(out, "p:NewDescription", &mapping.description);
-    element(out, "p:NewLeaseTime", &lease_left(mapping, now).to_string());
+    element(out, "p:NewLeaseTime", &lease_left(mapping, Face::V2, now).to_string());
     close(out, "p:PortMappingEntry");
 }

@@ -30,7 +30,7 @@ pub(super) fn generic_entry<B: Backend>(
     reply.text(&remote_text(mapping));
     reply.number(mapping.external.port.into());
     reply.text(mapping.external.protocol.name());
-    entry(mapping, call.ctx.now, reply);
+    entry(mapping, call.version, call.ctx.now, reply);
     Ok(())
 }
 
@@ -44,17 +44,17 @@ pub(super) fn specific_entry<B: Backend>(
         protocol: protocol(call)?,
     };
     let mapping = call.ctx.gateway.find(&external).ok_or(Code::NoSuchEntry)?;
-    entry(mapping, call.ctx.now, reply);
+    entry(mapping, call.version, call.ctx.now, reply);
     Ok(())
 }
 
 /// The arguments that both readers have last.
-fn entry(mapping: &Mapping, now: Instant, reply: &mut Reply<'_>) {
+fn entry(mapping: &Mapping, version: Face, now: Instant, reply: &mut Reply<'_>) {
     reply.number(mapping.internal.port().into());
     reply.text(&mapping.internal.ip().to_string());
     reply.flag(mapping.enabled);
     reply.text(&mapping.description);
-    reply.number(lease_left(mapping, now));
+    reply.number(lease_left(mapping, version, now));
 }
 
 pub(super) fn add<B: Backend>(call: &mut Call<'_, '_, B>, _: &mut Reply<'_>) -> Result<(), Code> {
@@ -108,7 +108,7 @@ pub(super) fn make<B: Backend>(call: &mut Call<'_, '_, B>, port: Port) -> Result
     let granted = call.ctx.gateway.add(&request, call.ctx.now);
     granted.map_err(|refusal| match (refusal, port, call.version) {
         (Refusal::Conflict, Port::Exactly(port), Face::V2)
-            if held_by_other_protocol(call, request.protocol, port) =>
+            if call.ctx.gateway.is_of_other_mechanism(&request, port) =>
         {
             Code::OtherMechanism
         }
@@ -116,20 +116,13 @@ pub(super) fn make<B: Backend>(call: &mut Call<'_, '_, B>, port: Port) -> Result
     })
 }
 
-/// Whether NAT-PMP or PCP made a mapping of this port (§2.5.16.3, code 729).
-fn held_by_other_protocol<B: Backend>(
-    call: &Call<'_, '_, B>,
-    protocol: Protocol,
-    port: u16,
-) -> bool {
-    call.ctx.gateway.range(protocol, port..=port).any(|m| m.origin != Origin::Upnp)
-}
-
-/// The IPv4 address of the host that asks for `target`: over IPv6 only if that is its own.
+/// The IPv4 address of the host that asks for `target`: over IPv6 only if that is its own, or secure
+/// mode is off and it is of the same LAN.
 fn requester<B: Backend>(call: &Call<'_, '_, B>, target: Ipv4Addr) -> Result<Ipv4Addr, Code> {
     match call.ctx.client.to_canonical() {
         IpAddr::V4(address) => Ok(address),
         IpAddr::V6(_) if (call.ctx.same_host)(target.into()) => Ok(target),
+        client if call.ctx.gateway.may_ask_for(client, target.into()) => Ok(target),
         IpAddr::V6(_) => Err(Code::NotAuthorized),
     }
 }
@@ -208,7 +201,13 @@ pub(super) fn remote_text(mapping: &Mapping) -> String {
     mapping.external.remote.map_or_else(String::new, |address| address.to_string())
 }
 
-/// Seconds left, at least one: 0 would say that the mapping has no end.
-pub(super) fn lease_left(mapping: &Mapping, now: Instant) -> u32 {
-    mapping.seconds_left(now).map_or(0, |left| left.max(1).try_into().unwrap_or(u32::MAX))
+/// Seconds left, at least one: 0 would say that the mapping has no end. Version 2 knows no more than
+/// [`LEASE_MAX`].
+pub(super) fn lease_left(mapping: &Mapping, version: Face, now: Instant) -> u32 {
+    let most = match version {
+        Face::V1 => u32::MAX,
+        Face::V2 => LEASE_MAX,
+    };
+    let left = |left: u64| left.clamp(1, most.into()).try_into().unwrap_or(most);
+    mapping.seconds_left(now).map_or(0, left)
 }
