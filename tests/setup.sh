@@ -128,6 +128,7 @@ if [ "$WHAT" = test ]; then
   want python3 python3
   want busybox busybox
   want shellcheck shellcheck
+  want strace strace
   python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
   want gssdp-discover gupnp-tools
   [ -e /usr/include/upnp/upnp.h ] || missing+=(libupnp-dev)

@@ -9,17 +9,20 @@ use std::fs::{self, Permissions};
 use std::net::SocketAddrV4;
 use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{self, Command};
 use std::thread;
 use std::time::Duration;
 
-/// Nobody on the machine has this number.
-const USER: u32 = 53_511;
 /// CAP_NET_ADMIN alone, as the kernel writes it.
 const NET_ADMIN: &str = "0000000000001000";
 /// With CAP_NET_BIND_SERVICE.
 const AND_BIND: &str = "0000000000001400";
 const NOTHING: &str = "0000000000000000";
+
+/// A user that nobody on the machine is, nor any other test or run.
+fn user_of_test(number: u32) -> u32 {
+    30_000 + process::id() % 7000 * 4 + number
+}
 
 /// The lines of `/proc/PID/status` that say what a process may do.
 fn powers(daemon: &Postern<'_>) -> Vec<String> {
@@ -118,15 +121,16 @@ fn a_daemon_of_another_user_does_all_its_work_270() {
     world.control_point(FROM_ALICE, IGD2).add(&ask("TCP", 17000, 7000)).unwrap();
     let before = world.rows();
     daemon.stop();
-    let user = format!("\toption user '{USER}'\n");
-    let config = world.ubus_config(&user);
+    let user = user_of_test(0);
+    let config = world.ubus_config(&format!("\toption user '{user}'\n"));
     let daemon = world.start_with(&config);
-    assert_eq!(powers(&daemon), confined(USER, NET_ADMIN, 2));
+    assert_eq!(powers(&daemon), confined(user, NET_ADMIN, 2));
     assert_eq!(world.rows(), before);
     ubusd.wait_for_daemon();
     assert_serves(&world, 17001);
     assert_owned_files_are(
         &world,
+        user,
         &["leases", "state", "state/control", "state/leases", "state/uuid"],
     );
 
@@ -146,14 +150,14 @@ fn a_daemon_of_another_user_does_all_its_work_270() {
     daemon.crash();
     let daemon = world.start_with(&more);
     ubusd.wait_for_daemon();
-    assert_eq!(powers(&daemon), confined(USER, NET_ADMIN, 2));
+    assert_eq!(powers(&daemon), confined(user, NET_ADMIN, 2));
     assert_eq!(world.list().len(), 2);
     let alice = world.control_point(FROM_ALICE, IGD2);
     alice.add(&Ask { lease: 900, ..ask("TCP", 17002, 7000) }).unwrap();
     let rows = world.rows();
     daemon.stop();
     assert_eq!(world.table(), None);
-    assert_owned_files_are(&world, &["leases", "state", "state/leases", "state/uuid"]);
+    assert_owned_files_are(&world, user, &["leases", "state", "state/leases", "state/uuid"]);
     assert!(!fs::read_to_string(world.dir.join("log")).unwrap().contains("cannot be written"));
 
     // Root takes it all back.
@@ -165,9 +169,9 @@ fn a_daemon_of_another_user_does_all_its_work_270() {
 }
 
 /// Asserts that the user has these files and no others, here or where everybody may write.
-fn assert_owned_files_are(world: &World, names: &[&str]) {
+fn assert_owned_files_are(world: &World, user: u32, names: &[&str]) {
     let mut find = Command::new("find");
-    find.args(["/tmp", "/var", "/run", "/dev", "/etc", "-uid", &USER.to_string()]);
+    find.args(["/tmp", "/var", "/run", "/dev", "/etc", "-uid", &user.to_string()]);
     let found = String::from_utf8(find.output().unwrap().stdout).unwrap();
     let mut found: Vec<&str> = found.lines().collect();
     found.sort_unstable();
@@ -179,6 +183,7 @@ fn assert_owned_files_are(world: &World, names: &[&str]) {
 #[test]
 fn nothing_is_given_away_that_is_not_the_daemon_s_270() {
     let world = World::new();
+    let own = user_of_test(1).to_string();
     let refused = |user: &str, state: &Path| {
         world.configure(&world.config(&format!("\toption user '{user}'")));
         let out = world.run(&["--state", state.to_str().unwrap()]);
@@ -190,7 +195,7 @@ fn nothing_is_given_away_that_is_not_the_daemon_s_270() {
     // A folder of everybody's.
     let shared = world.dir.join("shared");
     fs::create_dir_all(shared.join("another")).unwrap();
-    let (code, words) = refused(&USER.to_string(), &shared);
+    let (code, words) = refused(&own, &shared);
     assert_eq!(code, Some(1), "{words}");
     assert!(words.contains("shared: cannot be made the user's"), "{words}");
     assert_eq!(fs::metadata(&shared).unwrap().uid(), 0);
@@ -199,7 +204,7 @@ fn nothing_is_given_away_that_is_not_the_daemon_s_270() {
     fs::write(&victim, "").unwrap();
     std::os::unix::fs::symlink(&victim, world.state().join("uuid")).unwrap();
     fs::hard_link(&victim, world.dir.join("leases")).unwrap();
-    let daemon = world.start_with(&world.config(&format!("\toption user '{USER}'")));
+    let daemon = world.start_with(&world.config(&format!("\toption user '{own}'")));
     assert!(daemon.log().contains("leases: cannot be made the user's"), "{}", daemon.log());
     assert_eq!(fs::metadata(&victim).unwrap().uid(), 0);
     assert_eq!(fs::read_to_string(&victim).unwrap(), "");
@@ -211,13 +216,14 @@ fn a_start_without_root_needs_one_capability_alone_270() {
     // As procd's jail starts it.
     let world = World::new();
     fs::create_dir(world.state()).unwrap();
-    chown(world.state(), Some(USER), Some(USER)).unwrap();
-    let user = USER.to_string();
-    let start = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
+    let user = user_of_test(2);
+    chown(world.state(), Some(user), Some(user)).unwrap();
+    let number = &user.to_string();
+    let start = ["setpriv", "--reuid", number, "--regid", number, "--clear-groups"];
     let with = ["--inh-caps", "-all,+net_admin", "--ambient-caps", "+net_admin"];
     world.configure(&world.config("\toption user 'root'").replace("leases'", "state/peer'"));
     let daemon = world.launch_by(&[&start[..], &with].concat()).answering();
-    let mut expected = confined(USER, NET_ADMIN, 2);
+    let mut expected = confined(user, NET_ADMIN, 2);
     let bounding = std::mem::take(&mut expected[6]);
     let mut powers = powers(&daemon);
     // It was not this one's to narrow.

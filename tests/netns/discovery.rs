@@ -9,6 +9,7 @@ use roxmltree::Document;
 use rustix::process::Signal;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread::{self, JoinHandle};
@@ -99,7 +100,7 @@ impl Listener {
 
 #[test]
 fn a_search_for_all_hears_the_whole_tree_of_the_undecided_face() {
-    // Conformance 8, 10, 11, 12, 13, 14.
+    // Conformance 8, 10, 11, 12, 13, 14, 271.
     let world = World::new();
     let _daemon = world.start();
     let answers = world.ask_udp(FROM_ALICE, GROUP, &msearch("ssdp:all", "MX: 1\r\n"));
@@ -121,9 +122,19 @@ fn a_search_for_all_hears_the_whole_tree_of_the_undecided_face() {
             header(answer, "CACHE-CONTROL").trim_start_matches("max-age=").parse().unwrap();
         assert!(max_age >= 1800, "{answer}");
         assert!(answer.contains("\r\nEXT:"), "{answer}");
-        assert!(header(answer, "SERVER").contains(" UPnP/1.1 "), "{answer}");
+        assert_names_no_kernel(answer);
         assert!(header(answer, "BOOTID.UPNP.ORG").parse::<u32>().is_ok(), "{answer}");
     }
+    assert_names_no_kernel(&world.get(FROM_ALICE, &location).head);
+}
+
+/// Asserts that SERVER has its three words and not the version of the system.
+fn assert_names_no_kernel(head: &str) {
+    let server = header(head, "SERVER");
+    assert!(server.contains(" UPnP/1.1 Postern/"), "{head}");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let version = release.split(['-', '+', '\n']).next().unwrap();
+    assert!(!server.contains(version), "{server}");
 }
 
 #[test]
@@ -329,10 +340,10 @@ fn an_address_whose_prefix_becomes_another_is_served_on_300() {
 }
 
 /// Bob's address on the guest LAN.
-const GUEST: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 20);
+pub const GUEST: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 20);
 
 /// Builds a second LAN, `guest`, with the router at 192.168.2.1 and Bob at [`GUEST`].
-fn plug_guest(world: &World) {
+pub fn plug_guest(world: &World) {
     world.ip(
         Host::Router,
         &format!(

@@ -319,8 +319,8 @@ fn a_slow_subscriber_keeps_nobody_waiting_and_hears_the_last_83_265() {
     let beside = adds(20_000);
     println!("200 adds alone: {alone:?}; beside a silent subscriber: {beside:?}");
     let limit = Duration::from_millis(10);
-    assert!(beside.0 < limit, "{beside:?}");
-    // A machine busy with something else makes single ones slow, with and without a subscriber.
+    // A machine busy with something else makes them slow, with and without a subscriber.
+    assert!(beside.0 < limit.max(alone.0 * 3), "{alone:?}, {beside:?}");
     assert!(beside.1 < limit.max(alone.1 * 3), "{alone:?}, {beside:?}");
     // Another term is none of the event's business: one is under way at a time.
     assert_eq!(control.event_request("SUBSCRIBE", &format!("SID: {sid}\r\n")).status, 200);
@@ -381,6 +381,7 @@ fn ten_thousand_subscriptions_are_refused_and_take_no_memory_77_265() {
         while statuses.len() < ASKED {
             let mut stream = TcpStream::connect(("192.168.1.1", 5000)).unwrap();
             stream.set_nodelay(true).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             for _ in 0..99 {
                 stream.write_all(request.as_bytes()).unwrap();
                 let mut answer = Vec::new();

@@ -6,10 +6,11 @@ mod callbacks;
 mod forged;
 
 use crate::clients::{msearch, ControlPoint, GROUP};
+use crate::discovery::{plug_guest, GUEST};
 use crate::malformed::{control, with_length};
 use crate::pcp_client::{map, natpmp, third_party, Pcp};
 use crate::pinholes::{FIREWALL, UDP};
-use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_BOB, FROM_PEER, FROM_PEER6};
+use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_BOB, FROM_PEER, FROM_PEER6, REFUSED};
 use crate::world::{succeed, Host, World, ALICE, BOB, BOB6, EXTERNAL, PEER6, ROUTER, ROUTER6};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
@@ -161,7 +162,7 @@ fn add_for(client: Ipv4Addr) -> String {
     with_length(control("AddPortMapping", &arguments, "Connection: close\r\n"))
 }
 
-/// Everything that could be asked from outside.
+/// Everything that could be asked from where nobody is served.
 fn ask_from_outside(world: &World, from: End, to: [IpAddr; 2]) {
     let client = from.source.ip();
     let events = format!(
@@ -170,6 +171,7 @@ fn ask_from_outside(world: &World, from: End, to: [IpAddr; 2]) {
         SocketAddr::new(client, 80)
     );
     for to in to {
+        assert_eq!(world.tcp(from, (to, 5000)), REFUSED, "{to}");
         for request in [&add_for(ALICE), &events, "GET /igd1/desc.xml HTTP/1.0\r\n\r\n"] {
             let answer = world.http_at(from, (to, 5000).into(), request.as_bytes());
             assert_eq!((answer.status, &answer.head[..]), (0, ""), "HTTP at {to}");
@@ -189,6 +191,16 @@ fn ask_from_outside(world: &World, from: End, to: [IpAddr; 2]) {
     assert_eq!(answer, None, "{bytes:?}");
     assert_eq!(world.rows(), [""; 0]);
     assert_eq!(world.status()["subscriptions"], 0);
+    assert_eq!(world.get(FROM_ALICE, "/igd1/desc.xml").status, 200, "the LAN is served meanwhile");
+}
+
+/// Asserts that no search is answered at these addresses or in the group.
+fn search_in_vain(world: &World, from: End, routers: [Ipv4Addr; 2]) {
+    for place in routers.iter().chain([GROUP.ip()]) {
+        let search = msearch("ssdp:all", "MX: 1\r\n");
+        let answers = world.ask_udp(from, SocketAddrV4::new(*place, 1900), &search);
+        assert_eq!(answers, [], "SSDP at {place}");
+    }
 }
 
 #[test]
@@ -212,13 +224,23 @@ fn nothing_is_asked_from_outside_even_with_the_firewall_open_255() {
     }
     ask_from_outside(&world, FROM_PEER, [EXTERNAL.into(), ROUTER.into()]);
     ask_from_outside(&world, FROM_PEER6, [wan6, ROUTER6.into()]);
-    for place in [EXTERNAL, ROUTER, *GROUP.ip()] {
-        let answers = world.ask_udp(
-            FROM_PEER,
-            SocketAddrV4::new(place, 1900),
-            &msearch("ssdp:all", "MX: 1\r\n"),
-        );
-        assert_eq!(answers, [], "SSDP at {place}");
+    search_in_vain(&world, FROM_PEER, [EXTERNAL, ROUTER]);
+}
+
+#[test]
+fn nothing_is_asked_from_a_network_that_is_not_served_even_with_the_firewall_open_256() {
+    let world = World::new();
+    plug_guest(&world);
+    world.firewall_stop();
+    // A host of the guest network alone.
+    world.ip(Host::Bob, "link set eth0 down\nroute add default via 192.168.2.1");
+    let _daemon = world.start();
+    let guest = End::v4(Host::Bob, GUEST, 0);
+    let routers = [Ipv4Addr::new(192, 168, 2, 1), ROUTER];
+    let _server = world.tcp_server(Host::Router, (Ipv4Addr::UNSPECIFIED, 9));
+    for router in routers {
+        assert!(world.tcp(guest, (router, 9)).is_ok(), "{router} is reached from there");
     }
-    assert_eq!(world.get(FROM_ALICE, "/igd1/desc.xml").status, 200, "the LAN is served meanwhile");
+    ask_from_outside(&world, guest, routers.map(IpAddr::from));
+    search_in_vain(&world, guest, routers);
 }

@@ -1,7 +1,7 @@
 //! The LAN over IPv6: discovery, descriptions, and hosts that use both families.
 
 use crate::clients::{ask, bob_asks, header, IGD1, IGD2};
-use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_BOB6, FROM_PEER, FROM_PEER6};
+use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_BOB6, FROM_PEER, FROM_PEER6, REFUSED};
 use crate::world::{Host, World, ALICE, ALICE6, EXTERNAL, ROUTER6};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
@@ -141,7 +141,7 @@ fn ipv6_can_be_switched_off() {
     let world = World::new();
     let _daemon = world.start_with(&world.config("\toption ipv6_disable '1'"));
     assert_eq!(world.search_v6(FROM_ALICE6, LINK, IGD2), []);
-    assert!(world.tcp(FROM_ALICE6, (ROUTER6, 5000)).is_err());
+    assert_eq!(world.tcp(FROM_ALICE6, (ROUTER6, 5000)), REFUSED);
     let location = world.control_point(FROM_ALICE, IGD2).location;
     assert!(!world.get(FROM_ALICE, &location).body.contains("WANIPv6"));
 }
@@ -156,7 +156,7 @@ fn nothing_answers_over_ipv6_on_the_wan_255() {
     }
     for address in ["2001:db8:ffff::1", "2001:db8:1::1"] {
         let to: IpAddr = address.parse().unwrap();
-        assert!(world.tcp(FROM_PEER6, (to, 5000)).is_err(), "{address}");
+        assert_eq!(world.tcp(FROM_PEER6, (to, 5000)), REFUSED, "{address}");
     }
 }
 

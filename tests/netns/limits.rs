@@ -75,7 +75,7 @@ fn everything_filled_at_once_stays_below_the_ceiling() {
     // Conformance 127, 159, 262, 263, 265, 266.
     let world = World::new();
     world.firewall_stop();
-    let daemon = world.start_with(&world.config("").replace("'igdv1' '1'", "'igdv1' '0'"));
+    let daemon = world.start();
     let alice = fill(&world, Host::Alice, "192.168.1.10", 10_000);
     assert_eq!(alice, (6144, "728".to_string()));
     let bob = fill(&world, Host::Bob, "192.168.1.20", 20_000);

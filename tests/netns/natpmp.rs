@@ -1,7 +1,7 @@
 //! NAT-PMP (RFC 6886) on the wire, byte by byte, with packets through what was mapped.
 
 use crate::pcp_client::natpmp;
-use crate::traffic::{End, FROM_ALICE, FROM_BOB, FROM_PEER};
+use crate::traffic::{End, FROM_ALICE, FROM_BOB, FROM_PEER, REFUSED};
 use crate::world::{Host, World, ALICE, EXTERNAL, PEER, ROUTER};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -161,7 +161,7 @@ fn with_enable_natpmp_off_nobody_listens_185() {
     let world = World::new();
     let _daemon = world.start_with(&world.config("\toption enable_natpmp '0'"));
     assert_eq!(world.ask_pmp(FROM_ALICE, &[0, 0]), None);
-    assert!(world.udp(FROM_ALICE, (ROUTER, 5351)).is_err());
+    assert_eq!(world.udp(FROM_ALICE, (ROUTER, 5351)), REFUSED);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn without_upnp_natpmp_is_served_all_the_same() {
     let world = World::new();
     let _daemon = world.start_with(&world.config("\toption enable_upnp '0'"));
     assert_eq!(told(&world, FROM_ALICE, &natpmp(UDP, 7000, 17000, 600)), [0, 7000, 17000, 600]);
-    assert!(world.tcp(FROM_ALICE, (ROUTER, 5000)).is_err());
+    assert_eq!(world.tcp(FROM_ALICE, (ROUTER, 5000)), REFUSED);
 }
 
 #[test]

@@ -177,7 +177,8 @@ fn s13_3_a_filter_holds_over_ipv6_and_over_a_crash_227_243() {
 #[test]
 fn s13_2_prefer_failure_on_a_taken_port_is_11_225() {
     let world = World::new();
-    let _daemon = world.start();
+    let limit = "max_new_mappings '2'";
+    let _daemon = world.start_with(&world.config("").replace("max_new_mappings '0'", limit));
     alice().open(&world);
     let bob = Pcp { options: PREFER_FAILURE.to_vec(), ..map(FROM_BOB, 7000, 17000) };
     let answer = bob.ask(&world);
@@ -186,9 +187,13 @@ fn s13_2_prefer_failure_on_a_taken_port_is_11_225() {
     for port in [5350, 5351] {
         assert_eq!(Pcp { internal: 7001, external: port, ..bob.clone() }.ask(&world).code, 11);
     }
-    let own = Pcp { protocol: 6, internal: 7001, external: 5000, ..bob };
+    let own = Pcp { protocol: 6, internal: 7001, external: 5000, ..bob.clone() };
     assert_eq!(own.ask(&world).code, 11, "the daemon's own port");
-    assert_eq!(world.rows().len(), 2);
+    // What succeeds is counted, so that a search for what is free comes to an end.
+    let tries = [17002, 17003]
+        .map(|port| Pcp { internal: port, external: port, ..bob.clone() }.ask(&world).code);
+    assert_eq!(tries, [0, 10]);
+    assert_eq!(world.rows().len(), 3);
 }
 
 #[test]
@@ -287,10 +292,11 @@ fn s14_2_clients_are_told_three_times_where_their_mappings_are_now_233() {
         assert!(update.epoch <= 2 && update.lifetime > 7100, "{update:?}");
     }
     let gaps = [updates[1].0 - updates[0].0, updates[2].0 - updates[1].0];
-    // 250 and 500 ms; one that is read late is nearer to the next.
+    // 250 and 500 ms; one that is read late on a busy machine is nearer to the next.
     let [first, second] = gaps.map(|gap| gap.as_millis());
-    assert!((200..450).contains(&first) && (450..750).contains(&second), "{gaps:?}");
-    client.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+    assert!((150..1000).contains(&first) && (350..1500).contains(&second), "{gaps:?}");
+    // It would come after 1000 ms.
+    client.set_read_timeout(Some(Duration::from_millis(1300))).unwrap();
     assert!(client.recv_from(&mut [0; 1100]).is_err(), "no fourth");
     assert!(world.udp(FROM_PEER, (next, 17000)).is_ok());
 }
@@ -339,7 +345,7 @@ fn s7_3_a_storm_of_requests_does_not_keep_others_waiting_202() {
     // The host has had its share, which is what may be in memory.
     let most = world.status()["limits"]["mappings_per_host"].as_u64().unwrap();
     let of_alice = world.list().iter().filter(|m| m["internal_address"] == "192.168.1.10").count();
-    assert!(of_alice as u64 <= most, "{of_alice}");
+    assert!((most / 4..=most).contains(&(of_alice as u64)), "{of_alice}");
     let grown = daemon.peak() - before;
     assert!(grown < 300 * most / 1024 + 1024, "{grown} KiB more");
     let peer: SocketAddr = (PEER, 9).into();

@@ -4,13 +4,19 @@ use crate::world::{Host, World};
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// How long a step may take, on a busy machine and with a client's own waits.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program, mostly a script of `tests/clients`, that says what it has done, one line a step, and
 /// goes on when told. It runs as [`Host::Alice`].
 pub struct Script {
     child: Child,
-    steps: BufReader<ChildStdout>,
+    steps: Receiver<String>,
     go_on: ChildStdin,
 }
 
@@ -46,16 +52,21 @@ impl Script {
     fn start(mut command: Command) -> Script {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let steps = BufReader::new(child.stdout.take().unwrap());
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (say, steps) = channel();
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| say.send(line)));
         let go_on = child.stdin.take().unwrap();
         Script { child, steps, go_on }
     }
 
-    /// The next line.
+    /// The next line, or "" of one that has ended.
+    #[track_caller]
     pub fn said(&mut self) -> String {
-        let mut line = String::new();
-        self.steps.read_line(&mut line).unwrap();
-        line.trim_end().to_string()
+        match self.steps.recv_timeout(PATIENCE) {
+            Ok(line) => line.trim_end().to_string(),
+            Err(RecvTimeoutError::Disconnected) => String::new(),
+            Err(RecvTimeoutError::Timeout) => panic!("it says nothing"),
+        }
     }
 
     /// Asserts that it says these lines.

@@ -17,6 +17,9 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// Whom the server saw, or why there was no answer.
 pub type Reply = Result<SocketAddr, ErrorKind>;
+/// Nobody listens there, or a firewall says so. Any other error can be that of a server which has taken
+/// the connection and says nothing.
+pub const REFUSED: Reply = Err(ErrorKind::ConnectionRefused);
 
 /// Where packets come from.
 #[derive(Clone, Copy, Debug)]

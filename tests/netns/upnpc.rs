@@ -2,15 +2,12 @@
 
 use crate::clients::{IGD1, IGD2};
 use crate::daemon::assert_expires_in;
-use crate::traffic::{FROM_ALICE, FROM_BOB, FROM_PEER};
+use crate::traffic::{FROM_ALICE, FROM_BOB, FROM_PEER, REFUSED};
 use crate::world::{Host, World, ALICE, BOB, EXTERNAL};
 use rustix::process::Signal;
-use std::io::ErrorKind;
 use std::net::SocketAddrV4;
 use std::thread;
 use std::time::{Duration, Instant};
-
-const REFUSED: Result<std::net::SocketAddr, ErrorKind> = Err(ErrorKind::ConnectionRefused);
 
 /// The lines `upnpc -l` and `-L` print for mappings, with the lease left out.
 fn listed(output: &str) -> Vec<String> {
@@ -38,9 +35,9 @@ fn upnpc_finds_the_gateway_and_reads_its_status_and_address() {
 
 #[test]
 fn upnpc_opens_lists_refreshes_and_closes_a_tcp_and_a_udp_port() {
-    // Conformance 111, 112, 115, 139, 144, 145, 146, 244, 253.
+    // Conformance 111, 112, 115, 139, 144, 145, 146, 244, 253, 272.
     let world = World::new();
-    let _daemon = world.start();
+    let daemon = world.start();
     let _tcp = world.tcp_server(Host::Alice, (ALICE, 7000));
     let _udp = world.udp_server(Host::Alice, (ALICE, 7001));
     let (tcp, udp) = (SocketAddrV4::new(EXTERNAL, 17000), SocketAddrV4::new(EXTERNAL, 17001));
@@ -92,6 +89,14 @@ fn upnpc_opens_lists_refreshes_and_closes_a_tcp_and_a_udp_port() {
     assert!(out.contains("returned : 0"), "{out}");
     assert_eq!(world.udp(FROM_PEER, udp), REFUSED);
     assert_eq!(world.rows(), [""; 0]);
+    for line in [
+        "opened TCP 17000 -> 192.168.1.10:7000 for 600 s, by upnp: web & more\n",
+        "opened UDP 17001 -> 192.168.1.10:7001 for ever, by upnp: game\n",
+        "closed TCP 17000 -> 192.168.1.10:7000: deleted\n",
+        "closed UDP 17001 -> 192.168.1.10:7001: deleted\n",
+    ] {
+        assert_eq!(daemon.log().matches(line).count(), 1, "{line}{}", daemon.log());
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Namespaces, wires, addresses and the firewall.
 
+use rustix::process::{kill_process, Pid, Signal};
 use rustix::thread::{move_into_link_name_space, LinkNameSpaceType};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -254,18 +255,49 @@ pub fn enter(name: &str) {
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
 }
 
-/// Removes namespaces of test runs that were killed before they could.
+/// Removes the namespaces and folders of test runs that were killed before they could, and ends what
+/// still runs there.
 fn remove_leftovers() {
-    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        let name = entry.file_name().into_string().unwrap_or_default();
-        let owner = name.strip_prefix("postern-").and_then(|rest| rest.split('-').next());
-        let Some(pid) = owner.and_then(|pid| pid.parse::<u32>().ok()) else {
+    for name in leftovers(Path::new("/run/netns")) {
+        let _ = Command::new("ip").args(["netns", "del", &name]).output();
+    }
+    let place = std::env::temp_dir();
+    for name in leftovers(&place) {
+        let dir = place.join(name);
+        end_all_of(&dir);
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
+/// Ends the programs of a world with this folder: those whose command line names it, but for who reads
+/// in it from this namespace.
+fn end_all_of(dir: &Path) {
+    let within = format!("{}/", dir.display());
+    let namespace = |process: &Path| fs::read_link(process.join("ns/net")).ok();
+    let here = namespace(Path::new("/proc/self"));
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let pid = process.file_name().to_str().and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        let Some(pid) = pid.filter(|_| String::from_utf8_lossy(&command).contains(&within)) else {
             continue;
         };
-        if !Path::new("/proc").join(pid.to_string()).exists() {
-            let _ = Command::new("ip").args(["netns", "del", &name]).output();
+        if namespace(&process.path()) != here {
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
+}
+
+/// What is there by the name of a run that is no more.
+fn leftovers(place: &Path) -> Vec<String> {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_left = |name: &String| {
+        let numbers = name.strip_prefix("postern-").unwrap_or_default();
+        let mut numbers = numbers.split('-').map(str::parse::<u32>);
+        let (Some(Ok(pid)), Some(Ok(_))) = (numbers.next(), numbers.next()) else { return false };
+        !Path::new("/proc").join(pid.to_string()).exists()
+    };
+    names.filter(is_left).collect()
 }
 
 fn ip(args: &[&str]) {

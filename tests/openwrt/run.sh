@@ -196,13 +196,13 @@ done
 
 router 'hostile values' <<'END'
 config upnpd config
-	option internal_iface 'lan $(touch$IFS/tmp/postern-owned) `id` *'
+	option internal_iface 'lan $(touch$IFS$ROOT/owned) `id` *'
 	option friendly_name 'a"b`id`$(id)'
 	option serial_number "it's"
 END
 run start && devices 'internal_device=br-lan'
 good && grep -qF "$(printf '%s' 'a"b`id`$(id)')" "$ROOT/var/etc/postern.conf" || fail 'value changed'
-[ ! -e /tmp/postern-owned ] || fail 'a value was run'
+[ ! -e "$ROOT/owned" ] || fail 'a value was run'
 
 # Every option of today's package, with a value that is not its default, is the daemon's as it was
 # written, a quote and a line end in a value too.
@@ -259,6 +259,8 @@ sed "/^#/d; /_device6* '/d; /^$/d" "$ROOT/var/etc/postern.conf" | sed 1d |
 
 router 'a file that uci refuses' <<<$'config upnpd config\n option port\nconfig perm_rule\n option action "allow'
 run start; "$POSTERN" check "$ROOT/var/etc/postern.conf" >"$ROOT/said" && fail 'mistake hidden'
+line=$(grep -n 'option action "allow' "$ROOT/var/etc/postern.conf" | cut -d : -f 1) || fail 'nothing written'
+grep -q "/postern.conf:$line: error: " "$ROOT/said" || fail 'mistake not named'
 
 # The daemon's user: the package's own where it is there, unless the owner says another.
 conf() { stat -c '%a %u %g' "$ROOT/var/etc/postern.conf"; }

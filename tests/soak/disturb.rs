@@ -4,6 +4,7 @@
 use crate::abuse::MALLORY;
 use crate::clients::{ask, ControlPoint};
 use crate::daemon::UUID;
+use crate::events::DESCRIBED;
 use crate::traffic::FROM_ALICE;
 use crate::world::{World, EXTERNAL, FIREWALL};
 use crate::Round;
@@ -12,6 +13,7 @@ use rustix::process::{kill_process, Pid, Signal};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -196,9 +198,11 @@ impl<'w> Disturber<'w> {
         let option = |_| format!("\toption {}\n", options[self.random.usize(..options.len())]);
         let more: String = (0..3).map(option).collect();
         let more = format!("{more}\toption max_mappings '{mappings}'\n");
+        DESCRIBED.fetch_add(1, Ordering::SeqCst);
         self.configure(&with_rules(self.world, &more, 27_000), mappings);
         thread::sleep(Duration::from_millis(200));
         self.configure(&config(self.world, ""), MAPPINGS);
+        DESCRIBED.fetch_add(1, Ordering::SeqCst);
     }
 
     /// What a rule of today forbids is closed.

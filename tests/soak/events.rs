@@ -13,6 +13,9 @@ use std::time::Duration;
 
 /// Most subscriptions it has; the limit of a host is [16](../../src/igd/subscriptions.rs).
 const MOST: usize = 12;
+/// Counts when what is described may begin to be another and when that is over: odd in between.
+/// Subscriptions end with it.
+pub static DESCRIBED: AtomicU32 = AtomicU32::new(0);
 /// Where nobody listens.
 const NOBODY: u16 = 9;
 
@@ -21,7 +24,8 @@ pub struct Subscriber<'w> {
     world: &'w World,
     from: End,
     port: u16,
-    sids: Vec<String>,
+    /// Each with what [`DESCRIBED`] was before.
+    sids: Vec<(String, u32)>,
     /// Takes connections and never answers.
     deaf: Option<TcpListener>,
     heard: Arc<AtomicU32>,
@@ -41,6 +45,14 @@ fn hear(mut stream: TcpStream) -> bool {
         }
     }
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_ok()
+}
+
+/// Asks about a subscription; whether it was there, as it must be but for [`DESCRIBED`].
+fn finds(control: &ControlPoint<'_>, method: &str, (sid, described): &(String, u32)) -> bool {
+    let answer = control.event_request(method, &format!("SID: {sid}\r\n"));
+    let may_be_gone = described % 2 == 1 || DESCRIBED.load(Ordering::SeqCst) != *described;
+    assert!(answer.status == 200 || answer.status == 412 && may_be_gone, "{method}: {answer:?}");
+    answer.status == 200
 }
 
 impl<'w> Subscriber<'w> {
@@ -83,29 +95,32 @@ impl<'w> Subscriber<'w> {
                 }
                 _ => self.port,
             };
+            let described = DESCRIBED.load(Ordering::SeqCst);
             let callback = format!("<http://{}:{port}/e>", self.from.source.ip());
             let headers = format!("CALLBACK: {callback}\r\nNT: upnp:event\r\n");
             let answer = control.event_request("SUBSCRIBE", &headers);
             assert_eq!(answer.status, 200, "{answer:?}");
-            self.sids.push(header(&answer.head, "SID").to_owned());
+            self.sids.push((header(&answer.head, "SID").to_owned(), described));
             return "SUBSCRIBE";
         }
         let place = random.usize(..self.sids.len());
-        let headers = format!("SID: {}\r\n", self.sids[place]);
-        if random.bool() {
-            assert_eq!(control.event_request("SUBSCRIBE", &headers).status, 200, "a renewal");
-            return "renewal";
+        let renews = random.bool();
+        let method = if renews { "SUBSCRIBE" } else { "UNSUBSCRIBE" };
+        let is_there = finds(control, method, &self.sids[place]);
+        if !renews || !is_there {
+            self.sids.swap_remove(place);
         }
-        assert_eq!(control.event_request("UNSUBSCRIBE", &headers).status, 200);
-        self.sids.swap_remove(place);
-        "UNSUBSCRIBE"
+        match (is_there, renews) {
+            (false, _) => "subscription that is gone",
+            (true, true) => "renewal",
+            (true, false) => "UNSUBSCRIBE",
+        }
     }
 
     /// Unsubscribes from everything, and hangs up on who still wants to tell something.
     pub fn leave(&mut self, control: &ControlPoint<'_>) {
         for sid in self.sids.drain(..) {
-            let answer = control.event_request("UNSUBSCRIBE", &format!("SID: {sid}\r\n"));
-            assert_eq!(answer.status, 200, "{answer:?}");
+            finds(control, "UNSUBSCRIBE", &sid);
         }
         self.deaf = None;
     }

@@ -5,7 +5,7 @@ use crate::traffic::{FROM_PEER, FROM_PEER6};
 use crate::world::{succeed, Host, World, BOB, BOB6};
 use fastrand::Rng;
 use serde_json::Value;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -212,7 +212,9 @@ fn comes_in(world: &World, port: Port, address: Ipv4Addr, patience: Duration) ->
     }) else {
         return false;
     };
-    let (mut accepted, _) = server.accept().unwrap();
+    // The connection may be another's.
+    SockRef::from(&server).set_read_timeout(Some(patience)).unwrap();
+    let Ok((mut accepted, _)) = server.accept() else { return false };
     let mut word = [0; 5];
     accepted.set_read_timeout(Some(patience)).unwrap();
     (&stream).write_all(b"proof").is_ok()

@@ -127,8 +127,9 @@ fn a_page_in_chromium_maps_nothing_reads_nothing_and_subscribes_to_nothing_260()
           await note('opaque', fetch(desc, {{mode: 'no-cors'}}));
           navigator.sendBeacon(to, body);
           for (const id of ['form', 'url']) {{
+            const loaded = new Promise(go => document.querySelector('iframe').onload = go);
             document.getElementById(id).submit();
-            await pause(300);
+            await loaded;
           }}
           await done();
         }})();
@@ -151,8 +152,8 @@ fn a_page_in_chromium_maps_nothing_reads_nothing_and_subscribes_to_nothing_260()
     assert_eq!(world.rows(), [""; 0]);
     assert_eq!(world.status()["subscriptions"], 0);
     // They did come: fetches, a beacon and forms, and two preflights.
-    let log = daemon.log();
-    let of = |what: &str| log.matches(&format!("{ALICE}: {what}")).count();
+    let of = |what: &str| daemon.log().matches(&format!("{ALICE}: {what}")).count();
+    world.wait_for(|_| of("POST /igd2/wanip/control -> 403") >= 7);
     assert_eq!(of("POST /igd2/wanip/control -> 403"), 7);
     assert_eq!(of("? /igd2/wanip/control -> 403"), 1);
     assert_eq!(of("? /igd2/wanip/event -> 403"), 1);
