@@ -4,6 +4,7 @@ use crate::gateway::mapping::Protocol;
 use crate::netlink::diag;
 use crate::netlink::socket::Socket;
 use crate::netlink::wire::Writer;
+use log::Level;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ const LISTENERS_MAX: usize = 1024;
 pub struct Listeners {
     list: Vec<(Protocol, u16, Ipv4Addr)>,
     read: Option<Instant>,
+    /// The log has been told that they cannot be read.
+    told: bool,
 }
 
 impl Listeners {
@@ -36,13 +39,21 @@ impl Listeners {
             self.read = Some(now);
             self.list.clear();
             if let Err(e) = self.read() {
-                log::debug!("the router's own listeners cannot be read: {e}");
+                log::log!(self.level(), "{}", trouble(&e));
             }
         }
         self.list.iter().any(|(of, at, address)| {
             (*of, *at) == (protocol, port)
                 && (address.is_unspecified() || addresses.contains(address))
         })
+    }
+
+    /// How loud the log is told that they cannot be read: the owner must know, but not every time.
+    fn level(&mut self) -> Level {
+        match std::mem::replace(&mut self.told, true) {
+            false => Level::Warn,
+            true => Level::Debug,
+        }
     }
 
     fn read(&mut self) -> io::Result<()> {
@@ -58,5 +69,25 @@ impl Listeners {
             })?;
         }
         Ok(())
+    }
+}
+
+fn trouble(e: &io::Error) -> String {
+    format!(
+        "ports that the router itself listens on may be given away: they cannot be read: {e} (is \
+         kmod-inet-diag there?)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_does_not_tell_the_listeners_is_warned_of_once() {
+        let mut listeners = Listeners::default();
+        assert_eq!([listeners.level(), listeners.level()], [Level::Warn, Level::Debug]);
+        let said = trouble(&io::Error::from_raw_os_error(libc::ENOENT));
+        assert!(said.contains("kmod-inet-diag"), "{said}");
     }
 }
