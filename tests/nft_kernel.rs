@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use postern::gateway::guard::{Client, Filter};
+use postern::gateway::guard::{Client, Filter, FILTERS_MAX};
 use postern::gateway::mapping::{Id, Origin, Protocol};
 use postern::gateway::pinhole::Hole;
 use postern::netfilter::nft::{Hook, Nft, Signal};
@@ -262,6 +262,49 @@ fn filters_of_both_families_come_back_and_are_replaced_though_they_overlap() {
         let slots: Vec<_> = wanted.iter().map(|rule| Change::Remove(rule.slot())).collect();
         nft.apply(&slots, now).unwrap();
         assert_eq!(listing(), LABEL);
+    });
+}
+
+#[test]
+fn filters_that_have_ended_leave_their_room_to_others() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let protocol = Protocol::Tcp;
+        let internal6 = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10);
+        let (remote, remote6) = (IpAddr::V4(LAN), IpAddr::V6(internal6));
+        // As many as there may be at once, from so many ports of a remote host, and one to another
+        // port.
+        let all = |port: u16| {
+            let internal = SocketAddrV4::new(LAN, port);
+            let note = || note(1, "");
+            (0..FILTERS_MAX as u16).map(move |i| Filter::new(remote, 32, 1 + i).unwrap()).flat_map(
+                move |filter| {
+                    let hole = Hole {
+                        internal: internal6,
+                        internal_port: port,
+                        protocol,
+                        remote: None,
+                        remote_port: None,
+                    };
+                    let filter6 = Filter::new(remote6, 128, filter.port().unwrap()).unwrap();
+                    [
+                        Rule::Filtered { protocol, port, filter, internal, note: note() },
+                        Rule::Filtered6 { hole, filter: filter6, unique_id: 7, note: note() },
+                    ]
+                },
+            )
+        };
+        let lease = Duration::from_millis(300);
+        // Without a pause of the kernel's between its sweeps, and with one.
+        for (port, pause) in [(1, 0), (2, 0), (3, 1000), (4, 0)] {
+            let now = Instant::now();
+            nft.apply(&adds(all(port), Some(now + lease)), now).unwrap();
+            thread::sleep(lease + Duration::from_millis(20 + pause));
+        }
+        let now = Instant::now();
+        let wanted: Vec<Rule> = all(5).collect();
+        nft.apply(&adds(wanted.clone(), Some(now + HOUR)), now).unwrap();
+        assert_eq!(nft.list().unwrap().len(), wanted.len());
     });
 }
 
