@@ -4,6 +4,8 @@ use crate::clients::{ask, IGD1, IGD2};
 use crate::pcp_client::{filter, map, Pcp};
 use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_BOB, FROM_OTHER_PEER, FROM_PEER};
 use crate::world::{succeed, Host, World, ALICE, ALICE6, EXTERNAL, PEER};
+use rustix::process::{getrlimit, prlimit, Pid, Resource, Rlimit, Signal};
+use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
@@ -13,10 +15,15 @@ const TO: (Ipv4Addr, u16) = (EXTERNAL, 17000);
 /// How soon a connection must be ended, and how long one that must not be is looked at.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Alice answers every byte on a port of hers, on as many connections as come.
+/// Alice answers every byte on a port of hers, on a few connections.
 fn echo(world: &World, at: impl Into<SocketAddr>) -> JoinHandle<()> {
+    echo_of(world, Host::Alice, at)
+}
+
+/// A host does.
+fn echo_of(world: &World, host: Host, at: impl Into<SocketAddr>) -> JoinHandle<()> {
     let at = at.into();
-    let listener = world.inside(Host::Alice, || TcpListener::bind(at).unwrap());
+    let listener = world.inside(host, || TcpListener::bind(at).unwrap());
     thread::spawn(move || {
         for stream in listener.incoming().take(4) {
             let mut stream = stream.unwrap();
@@ -33,8 +40,20 @@ struct Connection(TcpStream);
 
 impl Connection {
     fn open(world: &World, from: Host, to: impl Into<SocketAddr>) -> Connection {
+        Connection::from(world, End::v4(from, Ipv4Addr::UNSPECIFIED, 0), to)
+    }
+
+    /// The same from a port of the host's.
+    fn from(world: &World, from: End, to: impl Into<SocketAddr>) -> Connection {
         let to = to.into();
-        let stream = world.inside(from, || TcpStream::connect_timeout(&to, SOON).unwrap());
+        let stream: TcpStream = world.inside(from.host, || {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+            if from.source.port() != 0 {
+                socket.bind(&from.source.into()).unwrap();
+            }
+            socket.connect_timeout(&to.into(), SOON).unwrap();
+            socket.into()
+        });
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let mut connection = Connection(stream);
         assert!(connection.passes());
@@ -144,7 +163,25 @@ fn a_lease_that_ends_a_rule_that_comes_and_a_port_that_leads_elsewhere_end_it_to
     let mut through = Connection::open(&world, Host::Internet, TO);
     let rules = "config perm_rule\n\toption action 'deny'\n";
     world.configure(&(world.config("") + rules));
-    daemon.signal(rustix::process::Signal::HUP);
+    daemon.signal(Signal::HUP);
+    through.ends();
+}
+
+#[test]
+fn a_look_that_fails_is_made_up_for() {
+    let world = World::new();
+    let daemon = world.start();
+    let _server = echo(&world, (ALICE, 7000));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&crate::clients::Ask { lease: 1, ..ask("TCP", 17000, 7000) }).unwrap();
+    let mut through = Connection::open(&world, Host::Internet, TO);
+    // No descriptor is left for the question.
+    let pid = Pid::from_raw(daemon.pid().try_into().unwrap());
+    let none = Rlimit { current: Some(0), ..getrlimit(Resource::Nofile) };
+    let before = prlimit(pid, Resource::Nofile, none).unwrap();
+    world.wait_for(|_| daemon.log().contains("trying again"));
+    prlimit(pid, Resource::Nofile, before).unwrap();
+    assert!(through.passes());
     through.ends();
 }
 

@@ -101,6 +101,28 @@ fn too_many_places_are_all_of_them() {
 }
 
 #[test]
+fn what_could_not_be_looked_at_is_looked_at_with_what_has_come_since() {
+    let mut lab = Lab::new();
+    let close = |lab: &mut Lab, ports: std::ops::Range<u16>| {
+        for port in ports {
+            lab.open(&ask(ALICE, port));
+            lab.gateway.backend().set_connections(&Slot::Forward(TCP, port, None), 1);
+            lab.delete(Asker::Owner, TCP, port).unwrap();
+        }
+    };
+    close(&mut lab, 3000..3002);
+    let closed = lab.gateway.take_closed();
+    close(&mut lab, 2999..3001);
+    lab.gateway.put_back(closed.clone());
+    assert_eq!(places(&mut lab), [2999, 3000, 3001].map(|port| Place::Port(TCP, port)));
+    close(&mut lab, 4000..4000 + CLOSED_MAX as u16);
+    lab.gateway.put_back(closed);
+    assert!(lab.gateway.take_closed().everywhere);
+    lab.gateway.put_back(Closed { everywhere: true, ..Closed::default() });
+    assert!(lab.gateway.take_closed().everywhere);
+}
+
+#[test]
 fn a_flow_has_leave_as_long_as_the_table_would_let_it_in() {
     let mut lab = Lab::new();
     lab.open(&Request { internal: SocketAddrV4::new(ALICE, 7000), ..ask(ALICE, 3000) });
