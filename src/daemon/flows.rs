@@ -6,6 +6,7 @@
 
 use super::runtime::yield_now;
 use super::Daemon;
+use crate::gateway::mapping::Protocol;
 use crate::gateway::{Closed, Place};
 use crate::netfilter::conntrack::{dump, Entry, Which};
 use crate::netlink::socket::{Event, Socket};
@@ -199,7 +200,9 @@ impl Daemon {
         }
         let SocketAddr::V4(internal) = from else { return true };
         let IpAddr::V4(external) = answers_to.ip() else { return true };
-        let leaves = closed.has(&Place::Endpoint(protocol, internal))
+        // As it is noted: programs stand another port of UDP, not of TCP.
+        let leaves = protocol == Protocol::Udp
+            && closed.has(&Place::Endpoint(protocol, internal))
             && gateway.wan().addresses.contains(&external)
             && answers_to != from;
         !leaves

@@ -186,6 +186,26 @@ fn a_look_that_fails_is_made_up_for() {
 }
 
 #[test]
+fn outbound_connections_of_a_mapped_port_go_on_however_much_is_closed() {
+    let world = World::new();
+    let daemon = world.start();
+    let _outside = echo_of(&world, Host::Internet, (PEER, 9000));
+    let mut outbound = Connection::from(&world, FROM_ALICE.port(7000), (PEER, 9000));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("TCP", 17000, 7000)).unwrap();
+    // More than are remembered one by one.
+    for port in 0..100 {
+        alice.add(&ask("TCP", 18000 + port, 7001)).unwrap();
+    }
+    let rule = "config perm_rule\n\toption action 'deny'\n\toption ext_ports '18000-18099'\n\
+                \toption int_addr '0.0.0.0/0'\n\toption int_ports '0-65535'\n";
+    world.configure(&(world.config("") + rule));
+    daemon.signal(Signal::HUP);
+    world.wait_for(|world| world.rows().len() == 1);
+    outbound.goes_on();
+}
+
+#[test]
 fn what_a_host_that_has_left_asked_for_ends_with_all_that_came_in_234() {
     let world = World::new();
     let _daemon = world.start();
