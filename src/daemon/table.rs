@@ -3,9 +3,10 @@
 
 use super::runtime::Io;
 use super::Daemon;
+use crate::netfilter::ruleset::TABLE;
 use crate::netlink::nfnl;
 use crate::netlink::socket::{Event, Socket};
-use crate::netlink::wire::Messages;
+use crate::netlink::wire::{text, Message, Messages};
 use std::time::{Duration, Instant};
 
 /// From a change to the look at what has become of the table, which is for all changes meanwhile;
@@ -50,6 +51,14 @@ pub async fn watch(daemon: Daemon, socket: Io<Socket>) {
     }
 }
 
+/// Whether it tells of our table: all but the end of a change name a table first.
+fn is_ours(message: &Message<'_>) -> bool {
+    let table = message.attributes(nfnl::HEADER_LEN).find(nfnl::attribute::TABLE_NAME);
+    message.kind != nfnl::kind(nfnl::message::NEW_GENERATION)
+        && nfnl::family(message) == Some(nfnl::INET)
+        && table.and_then(text) == Some(TABLE)
+}
+
 /// Empties the queue.
 fn read(socket: &mut Socket) -> News {
     let mut news = News::default();
@@ -59,8 +68,7 @@ fn read(socket: &mut Socket) -> News {
             Ok(Event::Lost) => news = News { any: true, ours: true, ..news },
             Ok(Event::Bytes(length)) => {
                 news.any = true;
-                let mut messages = Messages(socket.received(length));
-                news.ours |= messages.any(|m| m.kind != nfnl::kind(nfnl::message::NEW_GENERATION));
+                news.ours |= Messages(socket.received(length)).any(|message| is_ours(&message));
             }
             Err(e) => {
                 log::error!("nf_tables: {e}");
@@ -96,5 +104,29 @@ impl Daemon {
             self.0.deadline.set();
         }
         self.mutated(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::nfnl::{attribute as a, message as m};
+    use crate::netlink::wire::Writer;
+
+    #[test]
+    fn what_names_our_table_is_ours_wherever_it_stands() {
+        let mut writer = Writer::new(1);
+        for (kind, family, table) in [
+            (m::NEW_SET, nfnl::INET, "fw4"),
+            (m::DEL_ELEMENT, nfnl::INET, "postern"),
+            (m::NEW_TABLE, nfnl::IPV4, "postern"),
+            (m::NEW_TABLE, nfnl::INET, "postern2"),
+            (m::NEW_GENERATION, 0, "postern"),
+        ] {
+            nfnl::message_of(&mut writer, kind, 0, family);
+            writer.text(a::TABLE_NAME, table);
+        }
+        let ours: Vec<bool> = Messages(&writer.finish()).map(|m| is_ours(&m)).collect();
+        assert_eq!(ours, [false, true, false, false, false]);
     }
 }
