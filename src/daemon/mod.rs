@@ -339,6 +339,8 @@ impl Daemon {
                 .gateway
                 .restore(saved.mappings, saved.pinholes, clocks.now)
                 .map_err(failed)?;
+        } else {
+            state.gateway.note_ended(&saved.mappings, &saved.pinholes, clocks.now);
         }
         if back > 0 {
             log::info!("{back} mappings and pinholes of the run before are open");

@@ -344,6 +344,7 @@ impl<B: Backend> Gateway<B> {
                 && self.policy.admits6(pinhole.origin, internal, internal_port, false).is_ok()
                 && self.check_pinhole_room(internal).is_ok();
             if !admissible {
+                self.closed.note_pinhole(&pinhole, self.pinholes.find(&pinhole.hole));
                 continue;
             }
             if !self.table.may_adopt(pinhole.id) || self.pinholes.has(pinhole.id) {

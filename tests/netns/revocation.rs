@@ -276,6 +276,42 @@ fn a_new_udp_mapping_takes_the_flows_of_its_endpoint_to_its_port() {
 }
 
 #[test]
+fn what_ended_or_is_denied_by_the_next_start_is_ended_then() {
+    let world = World::new();
+    let daemon = world.start();
+    let _servers = [7000, 7001, 7002].map(|port| echo(&world, (ALICE, port)));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    let short = |lease| crate::clients::Ask { lease, ..ask("TCP", 17000, 7000) };
+    alice.add(&ask("TCP", 17001, 7001)).unwrap();
+    alice.add(&ask("TCP", 17002, 7002)).unwrap();
+    let mut denied = Connection::open(&world, Host::Internet, (EXTERNAL, 17001));
+    let mut kept = Connection::open(&world, Host::Internet, (EXTERNAL, 17002));
+    alice.add(&short(1)).unwrap();
+    let mut ended = Connection::open(&world, Host::Internet, TO);
+    daemon.stop();
+    thread::sleep(Duration::from_millis(1100));
+    assert!(ended.passes() && denied.passes(), "nobody was there to end it");
+    let rule = "config perm_rule\n\toption action 'deny'\n\toption ext_ports '17001'\n\
+                \toption int_addr '0.0.0.0/0'\n\toption int_ports '0-65535'\n";
+    let daemon = world.start_with(&(world.config("") + rule));
+    ended.ends();
+    denied.ends();
+
+    // A crash: the kernel ends the lease, and the file that was written before tells of it.
+    alice.add(&short(4)).unwrap();
+    let begun = Instant::now();
+    let mut ended = Connection::open(&world, Host::Internet, TO);
+    daemon.stop();
+    let config = world.config("") + rule;
+    world.start_with(&config).crash();
+    thread::sleep(Duration::from_millis(4100).saturating_sub(begun.elapsed()));
+    assert!(ended.passes());
+    let _daemon = world.start_with(&config);
+    ended.ends();
+    kept.goes_on();
+}
+
+#[test]
 fn a_restart_ends_nothing_and_who_wants_nothing_ended_says_so() {
     let world = World::new();
     let daemon = world.start();
