@@ -4,9 +4,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use postern::gateway::guard::{Client, Filter, FILTERS_MAX};
-use postern::gateway::mapping::{Id, Origin, Protocol};
+use postern::gateway::guard::{Client, Filter, Guard, FILTERS_MAX};
+use postern::gateway::mapping::{Id, Origin, Port, Protocol};
 use postern::gateway::pinhole::Hole;
+use postern::gateway::policy::Policy;
+use postern::gateway::{Gateway, Lan, Map6Request, MapRequest, Wan};
 use postern::netfilter::nft::{Hook, Nft, Signal};
 use postern::netfilter::{
     Backend, BackendError, Change, Element, Installed, Note, Rule, Slot, WanRules,
@@ -262,6 +264,66 @@ fn filters_of_both_families_come_back_and_are_replaced_though_they_overlap() {
         let slots: Vec<_> = wanted.iter().map(|rule| Change::Remove(rule.slot())).collect();
         nft.apply(&slots, now).unwrap();
         assert_eq!(listing(), LABEL);
+    });
+}
+
+#[test]
+fn a_filter_that_is_lacking_comes_back_though_another_of_its_mapping_overlaps_it() {
+    in_a_namespace(|| {
+        let mut gateway = Gateway::new(opened(), Policy::default(), 1);
+        let (host, host6) = (LAN, Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10));
+        let now = Instant::now();
+        let lan = |address: &str, prefix_len| Lan {
+            device: "br-lan".into(),
+            address: address.parse().unwrap(),
+            prefix_len,
+        };
+        gateway.set_lans(vec![lan("192.168.1.1", 24), lan("2001:db8:1::1", 64)], now);
+        let addresses = vec![Ipv4Addr::new(203, 0, 113, 1)];
+        gateway.set_wan(Wan { device: Some("wan".into()), device6: None, addresses }).unwrap();
+        // The first address and port of the first lie inside the second.
+        let guard = |wide: &str, wide_len, narrow_len| {
+            let filter = |len, port| Filter::new(wide.parse().unwrap(), len, port).unwrap();
+            let client = Client { nonce: [7; 12], port: 1, peer_port: 0 };
+            Guard { client, filters: vec![filter(wide_len, 53), filter(narrow_len, 0)] }
+        };
+        let protocol = Protocol::Udp;
+        let map = MapRequest {
+            client: host,
+            origin: Origin::Pcp,
+            protocol,
+            internal: SocketAddrV4::new(host, 7000),
+            port: Port::Exactly(7000),
+            remote: None,
+            lease: HOUR,
+            guard: Some(guard("10.0.0.0", 8, 16)),
+            replaces_filters: false,
+        };
+        gateway.map(&map, now).unwrap();
+        let hole = Hole {
+            internal: host6,
+            internal_port: 7000,
+            protocol,
+            remote: None,
+            remote_port: None,
+        };
+        let map6 = Map6Request {
+            client: host6,
+            hole,
+            lease: HOUR,
+            guard: guard("2001:db8:8::", 48, 64),
+            replaces_filters: false,
+        };
+        gateway.map6(&map6, now).unwrap();
+        let whole = rules(&gateway.backend().list().unwrap());
+        self::nft(
+            "delete element inet postern w0_flt { udp . 7000 . 10.0.0.0/8 . 53 }
+            delete element inet postern p6_flt \
+                { 2001:db8:1::10 . udp . 7000 . 2001:db8:8::/48 . 53 }",
+        );
+        assert_eq!(gateway.backend().list().unwrap().len(), whole.len() - 2);
+        gateway.resync(now).unwrap();
+        assert_eq!(rules(&gateway.backend().list().unwrap()), whole);
     });
 }
 

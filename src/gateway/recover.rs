@@ -1,8 +1,8 @@
 //! Getting back in step: with the kernel after a crash or an edit behind our back, with an earlier
 //! run after a restart.
 
-use crate::gateway::elements::{difference, CLOCK_TOLERANCE};
-use crate::gateway::guard::{Client, Filter, Guard};
+use crate::gateway::elements::{self, difference, CLOCK_TOLERANCE};
+use crate::gateway::guard::{self, Client, Filter, Guard, FILTERS_MAX, FILTERS_PER_MAPPING};
 use crate::gateway::mapping::{clean_description, External, Id, Mapping};
 use crate::gateway::pinhole::{Hole, Pinhole};
 use crate::gateway::table::ADOPTED_ID_MAX;
@@ -112,6 +112,14 @@ impl<B: Backend> Gateway<B> {
         self.behind = true;
         self.ensure()?;
         let installed = self.backend.list()?;
+        let filtered = elements::filtered(&self.table).chain(holes::filtered(&self.pinholes));
+        let (unwanted, filters) = elements::filters(filtered, &installed, now);
+        for batch in unwanted.chunks(RESYNC_BATCH) {
+            self.backend.apply(batch, now)?;
+        }
+        if !filters.is_empty() {
+            self.backend.apply(&filters, now)?;
+        }
         let holes = holes::difference(&self.pinholes, &installed, now);
         let mut changes = difference(&self.table, &installed, now).chain(holes);
         loop {
@@ -159,11 +167,14 @@ impl<B: Backend> Gateway<B> {
         let External { protocol, port, .. } = mapping.external;
         let host = mapping.internal.ip();
         let limits = self.policy.limits;
+        let filters = guard::filters(&mapping.guard).len();
         mapping.internal.port() != 0
             && mapping.expires.is_none_or(|end| end > now)
             && self.policy.admits(mapping.origin, protocol, port, mapping.internal, false).is_ok()
             && self.table.len() < usize::from(limits.mappings)
             && self.table.count_of(*host) < usize::from(limits.mappings_per_host)
+            && filters <= FILTERS_PER_MAPPING
+            && self.table.filters() + filters <= FILTERS_MAX
             && self.table.find(&mapping.external).is_none()
             && self
                 .table
