@@ -42,7 +42,7 @@ fn read(message: &Message<'_>, net: &mut Net) {
     net.apply(message);
     assert!(!net.apply(message), "told twice, nothing is another any more");
     assert!(neighbour::read(message).is_none_or(|a| a.len() <= neighbour::ADDRESS_MAX));
-    assert!(diag::read(message).is_none_or(|(port, _)| port != 0));
+    assert!(diag::read(message).is_none_or(|listener| listener.port != 0));
     let _ = (hook::drops_forward(message), hook::accepts_signal(message, Signal::CtMark(4)));
     let _ = rule::read(message);
     let _ = conntrack::read(message);

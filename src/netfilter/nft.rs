@@ -472,7 +472,7 @@ impl Backend for Nft {
         now: Instant,
     ) -> bool {
         let wanted = (protocol, port, internal);
-        self.listeners.has(protocol, port, &wan.addresses, now)
+        self.listeners.has(protocol, port, wan, now)
             || self.forwards.has(&mut self.socket, &mut self.writer, wan, wanted)
     }
 
