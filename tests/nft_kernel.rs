@@ -10,11 +10,15 @@ use postern::gateway::pinhole::Hole;
 use postern::gateway::policy::Policy;
 use postern::gateway::{Gateway, Lan, Map6Request, MapRequest, Wan};
 use postern::netfilter::nft::{Hook, Nft, Signal};
+use postern::netfilter::ruleset::TABLE;
 use postern::netfilter::{
     Backend, BackendError, Change, Element, Installed, Note, Rule, Slot, WanRules,
 };
+use postern::netlink::nfnl::{self, message::NEW_ELEMENT};
 use postern::netlink::route::Net;
+use postern::netlink::socket::{Event, Socket};
 use postern::netlink::watch::Watch;
+use postern::netlink::wire::Messages;
 use postern::sys::wait_readable;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
@@ -636,6 +640,31 @@ fn a_table_of_another_schema_is_replaced_with_its_mappings() {
         assert_eq!(rules(&nft.list().unwrap()), [gate], "what can be read is carried over");
         nft.apply(&[Change::Remove(Slot::Gate(Protocol::Tcp, 80))], Instant::now()).unwrap();
         assert_eq!(listing(), LABEL);
+    });
+}
+
+#[test]
+fn what_a_socket_changes_is_left_out_of_what_is_announced_and_so_is_a_later_one() {
+    in_a_namespace(|| {
+        let (mut first, mut second) = (opened(), Nft::open(None, 5).unwrap());
+        let mut changes = Socket::nf_tables_changes(TABLE, first.port()).unwrap();
+        let mut port = 1000;
+        let mut announced = |nft: &mut Nft, changes: &mut Socket| {
+            port += 1;
+            nft.apply(&adds(mapping(port, None), None), Instant::now()).unwrap();
+            let mut any = false;
+            while let Event::Bytes(length) = changes.event().unwrap() {
+                // The end of a change is told by thread, of which the daemon has one.
+                let messages = Messages(changes.received(length));
+                any |= messages.filter_map(|m| nfnl::number(&m)).any(|m| m == NEW_ELEMENT);
+            }
+            any
+        };
+        assert!(!announced(&mut first, &mut changes));
+        assert!(announced(&mut second, &mut changes));
+        changes.leave_out(TABLE, second.port()).unwrap();
+        assert!(!announced(&mut second, &mut changes));
+        assert!(announced(&mut first, &mut changes));
     });
 }
 

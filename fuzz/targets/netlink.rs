@@ -26,7 +26,7 @@ pub fn run(bytes: &[u8]) {
     // One whose header is right whatever the bytes are.
     if let [low, high, payload @ ..] = bytes {
         let kind = u16::from_le_bytes([*low, *high]);
-        read(&Message { kind, flags: 0, sequence: 1, payload }, &mut net);
+        read(&Message { kind, flags: 0, sequence: 1, port: 0, payload }, &mut net);
     }
     Part::ALL.iter().for_each(|part| {
         net.finish(*part);

@@ -152,8 +152,13 @@ impl Socket {
     /// together. What the socket with the number `own` changes is not announced.
     pub fn nf_tables_changes(table: &str, own: u32) -> io::Result<Socket> {
         let socket = Socket::open(NlFamily::Netfilter, &[NF_TABLES_GROUP])?;
-        SockRef::from(&sys::borrow_fd(&socket)).attach_filter(&others_changes(table, own))?;
+        socket.leave_out(table, own)?;
         Ok(socket)
+    }
+
+    /// Has such a socket leave out what another one with the number `own` changes from here on.
+    pub fn leave_out(&self, table: &str, own: u32) -> io::Result<()> {
+        SockRef::from(&sys::borrow_fd(self)).attach_filter(&others_changes(table, own))
     }
 
     /// The socket's number, by which the kernel tells it from others.
