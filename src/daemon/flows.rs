@@ -6,6 +6,7 @@
 
 use super::runtime::yield_now;
 use super::Daemon;
+use crate::gateway::mapping::Protocol;
 use crate::gateway::{Closed, Place};
 use crate::netfilter::conntrack::{dump, Entry, Which};
 use crate::netlink::socket::{Event, Socket};
@@ -21,8 +22,12 @@ const REST: u32 = 9;
 const REST_MAX: Duration = Duration::from_millis(400);
 /// Most places that are looked for one by one; more are looked for together among all flows.
 const SINGLE_MAX: usize = 4;
+/// From a look that has failed to the one that is made up for it.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Most flows ended at once; where there are more, it is looked again.
 const ENDED_AT_ONCE: usize = 512;
+/// Most looks for that: 131,072 flows.
+const ROUNDS_MAX: u32 = 256;
 /// Numbers of the messages that end them, none of which is that of a question.
 const ENDS_FROM: u32 = 1 << 16;
 /// How often an answer that is not there yet is waited for, and how long each time.
@@ -31,7 +36,7 @@ const WAIT: Duration = Duration::from_millis(5);
 
 /// Ends what is to be ended, for ever.
 pub async fn end(daemon: Daemon) {
-    let mut told = false;
+    let (mut told, mut failed) = (false, false);
     loop {
         daemon.0.closed.wait().await;
         daemon.runtime().sleep_until(Instant::now() + DELAY).await;
@@ -40,9 +45,20 @@ pub async fn end(daemon: Daemon) {
             continue;
         }
         let start = Instant::now();
-        match daemon.end_flows(&closed).await {
+        let ended = daemon.end_flows(&closed).await;
+        // Once: a kernel that cannot tell is not asked for ever.
+        let again = ended.is_err() && !failed;
+        failed = ended.is_err();
+        match ended {
             Ok(0) => {}
             Ok(count) => log::info!("{count} connections through closed ports are ended"),
+            Err(e) if again => {
+                log::debug!("conntrack: {e}; trying again");
+                daemon.runtime().sleep_until(Instant::now() + RETRY_PAUSE).await;
+                daemon.state().gateway.put_back(closed);
+                daemon.0.closed.set();
+                continue;
+            }
             Err(e) if !told => {
                 told = true;
                 log::warn!(
@@ -73,6 +89,26 @@ fn questions(closed: &Closed) -> Vec<(bool, Which)> {
     closed.places.iter().map(|place| (is_6(place), which(place))).collect()
 }
 
+/// Decides whether it is looked again because there was more than could be ended at once.
+struct Rounds {
+    left: u32,
+    last: usize,
+}
+
+impl Rounds {
+    fn new() -> Rounds {
+        Rounds { left: ROUNDS_MAX, last: usize::MAX }
+    }
+
+    /// After a look that has found so many to end. Not when the looks before have ended nothing: some
+    /// kernels do not end flows that are offloaded.
+    fn again(&mut self, found: usize) -> bool {
+        self.left = self.left.saturating_sub(1);
+        let fallen = found < std::mem::replace(&mut self.last, found);
+        found > ENDED_AT_ONCE && fallen && self.left > 0
+    }
+}
+
 impl Daemon {
     /// Ends the flows that have lost their leave at these places; returns how many.
     ///
@@ -82,15 +118,16 @@ impl Daemon {
         let mut socket = Socket::nfnetlink()?;
         let mut all = 0;
         for (ipv6, which) in questions(closed) {
+            let mut rounds = Rounds::new();
             loop {
                 let mut ends = Writer::new(ENDS_FROM);
-                let count = self.end_some(&mut socket, ipv6, which, closed, &mut ends).await?;
-                all += count;
-                if count > 0 {
+                let found = self.end_some(&mut socket, ipv6, which, closed, &mut ends).await?;
+                all += found.min(ENDED_AT_ONCE);
+                if found > 0 {
                     // Only now: an end would shift the walk.
                     socket.send(&ends.finish())?;
                 }
-                if count < ENDED_AT_ONCE {
+                if !rounds.again(found) {
                     break;
                 }
             }
@@ -99,7 +136,7 @@ impl Daemon {
     }
 
     /// Looks through flows and writes the ends of those that have lost their leave, up to
-    /// [`ENDED_AT_ONCE`]. Everything else has its turn after each piece.
+    /// [`ENDED_AT_ONCE`]; returns how many have. Everything else has its turn after each piece.
     async fn end_some(
         &self,
         socket: &mut Socket,
@@ -131,14 +168,15 @@ impl Daemon {
                             errno => Err(io::Error::from_raw_os_error(errno)),
                         };
                     }
-                    _ if count < ENDED_AT_ONCE => {
+                    _ => {
                         let entry = Entry::read(&message);
                         if let Some(entry) = entry.filter(|entry| !self.has_leave(closed, entry)) {
-                            entry.delete(ends);
+                            if count < ENDED_AT_ONCE {
+                                entry.delete(ends);
+                            }
                             count += 1;
                         }
                     }
-                    _ => {}
                 }
             }
             yield_now().await;
@@ -162,10 +200,31 @@ impl Daemon {
         }
         let SocketAddr::V4(internal) = from else { return true };
         let IpAddr::V4(external) = answers_to.ip() else { return true };
-        let leaves = closed.has(&Place::Endpoint(protocol, internal))
+        // As it is noted: programs stand another port of UDP, not of TCP.
+        let leaves = protocol == Protocol::Udp
+            && closed.has(&Place::Endpoint(protocol, internal))
             && gateway.wan().addresses.contains(&external)
             && answers_to != from;
         !leaves
             || gateway.leaving_port(protocol, internal).is_none_or(|port| port == answers_to.port())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_looked_again_while_there_is_more_and_it_gets_less() {
+        let looks = |found: &[usize]| {
+            let mut rounds = Rounds::new();
+            1 + found.iter().take_while(|found| rounds.again(**found)).count()
+        };
+        assert_eq!(looks(&[0]), 1);
+        assert_eq!(looks(&[ENDED_AT_ONCE]), 1);
+        assert_eq!(looks(&[2000, 1488, 976, 464]), 4);
+        assert_eq!(looks(&[2000, 2000, 1488]), 2, "nothing was ended");
+        let slowly: Vec<usize> = (0..1000).map(|round| 1_000_000 - round).collect();
+        assert_eq!(looks(&slowly), ROUNDS_MAX as usize);
     }
 }

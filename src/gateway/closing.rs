@@ -54,6 +54,12 @@ impl Closed {
         }
     }
 
+    /// Notes what another has noted.
+    fn join(&mut self, other: Closed) {
+        self.everywhere |= other.everywhere;
+        other.places.into_iter().for_each(|place| self.note(place));
+    }
+
     /// A mapping has gone, or become `new`.
     pub(super) fn note_mapping(&mut self, old: &Mapping, new: Option<&Mapping>) {
         let stays = new.is_some_and(|new| {
@@ -93,6 +99,11 @@ impl<B: Backend> Gateway<B> {
     /// What is to be looked at since the last call.
     pub fn take_closed(&mut self) -> Closed {
         std::mem::take(&mut self.closed)
+    }
+
+    /// What was taken could not be looked at: it is to be looked at with what has come since.
+    pub fn put_back(&mut self, closed: Closed) {
+        self.closed.join(closed);
     }
 
     /// Whether a flow that came in to `external` from `remote` may go on to `internal`.

@@ -322,7 +322,7 @@ impl<B: Backend> Gateway<B> {
     }
 
     /// Whether the kernel may not hold what the table holds, because it refused something that
-    /// could not wait. The next change makes it good before anything else; a
+    /// could not wait, or has not said what it made of a change. The next change makes it good before anything else; a
     /// [`resync`](Gateway::resync) does at once.
     pub fn needs_resync(&self) -> bool {
         self.behind
@@ -404,13 +404,15 @@ impl<B: Backend> Gateway<B> {
         if self.behind {
             self.repair(now)?;
         }
-        let mut unused = match self.backend.apply(changes, now) {
+        let done = match self.backend.apply(changes, now) {
             Err(BackendError::OutOfStep(_)) => {
                 self.repair(now)?;
-                self.backend.apply(changes, now)?
+                self.backend.apply(changes, now)
             }
-            done => done?,
+            done => done,
         };
+        self.behind |= matches!(done, Err(BackendError::Unanswered(_)));
+        let mut unused = done?;
         unused.sort_unstable();
         Ok(unused)
     }
