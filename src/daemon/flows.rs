@@ -20,7 +20,7 @@ const DELAY: Duration = Duration::from_millis(20);
 /// After each look so many times what it took, but no longer than [`REST_MAX`].
 const REST: u32 = 9;
 const REST_MAX: Duration = Duration::from_millis(400);
-/// Most places that are looked for one by one; more are looked for together among all flows.
+/// Most questions that are asked one by one; more are one question for all flows.
 const SINGLE_MAX: usize = 4;
 /// From a look that has failed to the one that is made up for it.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -76,17 +76,27 @@ pub async fn end(daemon: Daemon) {
 /// What must be asked for: for few places only their flows.
 fn questions(closed: &Closed) -> Vec<(bool, Which)> {
     let is_6 = |place: &Place| matches!(place, Place::Host(..));
-    if closed.everywhere || closed.places.len() > SINGLE_MAX {
+    let mut singles = Vec::new();
+    for place in &closed.places {
+        let (which, also) = match *place {
+            Place::Port(protocol, port) | Place::Host(protocol, _, port) => {
+                (Which::To(protocol, port), None)
+            }
+            Place::Endpoint(protocol, internal) => (Which::From(protocol, internal.port()), None),
+            Place::Opened(protocol, port) => {
+                (Which::To(protocol, port), Some(Which::AnsweredTo(protocol, port)))
+            }
+        };
+        singles.push((is_6(place), which));
+        singles.extend(also.map(|also| (false, also)));
+    }
+    if closed.everywhere || singles.len() > SINGLE_MAX {
         let families = [false, true].into_iter();
         let wanted =
             |ipv6: &bool| closed.everywhere || closed.places.iter().any(|p| is_6(p) == *ipv6);
         return families.filter(wanted).map(|ipv6| (ipv6, Which::All)).collect();
     }
-    let which = |place: &Place| match *place {
-        Place::Port(protocol, port) | Place::Host(protocol, _, port) => Which::To(protocol, port),
-        Place::Endpoint(protocol, internal) => Which::From(protocol, internal.port()),
-    };
-    closed.places.iter().map(|place| (is_6(place), which(place))).collect()
+    singles
 }
 
 /// Decides whether it is looked again because there was more than could be ended at once.
@@ -198,15 +208,23 @@ impl Daemon {
         if translated && closed.has(&place) && entry.has(signal) {
             return gateway.lets_in(protocol, from, to, answers_from);
         }
-        let SocketAddr::V4(internal) = from else { return true };
-        let IpAddr::V4(external) = answers_to.ip() else { return true };
         // As it is noted: programs stand another port of UDP, not of TCP.
-        let leaves = protocol == Protocol::Udp
-            && closed.has(&Place::Endpoint(protocol, internal))
-            && gateway.wan().addresses.contains(&external)
-            && answers_to != from;
-        !leaves
-            || gateway.leaving_port(protocol, internal).is_none_or(|port| port == answers_to.port())
+        let SocketAddr::V4(internal) = from else { return true };
+        if protocol != Protocol::Udp {
+            return true;
+        }
+        if !translated && closed.has(&Place::Opened(protocol, to.port())) {
+            return !gateway.leads_on(protocol, from, to);
+        }
+        if answers_to == from || !gateway.is_external(answers_to.ip()) {
+            return true;
+        }
+        let port = answers_to.port();
+        let own = closed.has(&Place::Endpoint(protocol, internal))
+            && gateway.leaving_port(protocol, internal).is_some_and(|leaving| leaving != port);
+        let others = closed.has(&Place::Opened(protocol, port))
+            && gateway.is_of_others(protocol, port, internal);
+        !own && !others
     }
 }
 

@@ -158,6 +158,7 @@ impl<B: Backend> Gateway<B> {
                 mapping.id = self.table.fresh_id();
             }
             admitted.push(mapping.id);
+            self.closed.note_new(&mapping);
             self.put(mapping);
         }
         admitted

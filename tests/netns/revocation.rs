@@ -1,6 +1,6 @@
 //! What has come in through a port goes on no longer than the port is open.
 
-use crate::clients::{ask, IGD1, IGD2};
+use crate::clients::{ask, Ask, IGD1, IGD2};
 use crate::pcp_client::{filter, map, Pcp};
 use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_BOB, FROM_OTHER_PEER, FROM_PEER};
 use crate::world::{succeed, Host, World, ALICE, ALICE6, EXTERNAL, PEER};
@@ -273,6 +273,115 @@ fn a_new_udp_mapping_takes_the_flows_of_its_endpoint_to_its_port() {
     map(FROM_ALICE, 7000, 17000).open(&world);
     // The same flow as before, which would have gone on from its old port.
     world.wait_for(|world| world.udp(from, (PEER, 9000)) == Ok((EXTERNAL, 17000).into()));
+}
+
+/// Asserts that a host's packets leave from this port soon.
+fn leaves_soon(world: &World, from: End, to: (Ipv4Addr, u16), port: u16) {
+    world.wait_for(|world| world.udp(from, to).map(|seen| seen.port()) == Ok(port));
+}
+
+#[test]
+fn a_new_udp_mapping_takes_its_port_from_the_flows_of_others() {
+    let world = World::new();
+    let _daemon = world.start();
+    let _outside = world.udp_server(Host::Internet, (PEER, 9000));
+    let to = (PEER, 9000);
+    let bob = FROM_BOB.port(17000);
+    assert_eq!(world.udp(bob, to).unwrap().port(), 17000);
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7000), to, 17000);
+    assert_ne!(world.udp(bob, to).unwrap().port(), 17000);
+
+    // The same from hand to hand.
+    alice.delete("UDP", 17000).unwrap();
+    let bobs = world.control_point(FROM_BOB, IGD1);
+    bobs.add(&crate::clients::bob_asks("UDP", 17000, 7000)).unwrap();
+    leaves_soon(&world, FROM_BOB.port(7000), to, 17000);
+    assert_ne!(world.udp(FROM_ALICE.port(7000), to).unwrap().port(), 17000);
+}
+
+#[test]
+fn a_new_udp_mapping_takes_over_what_went_to_the_router_itself() {
+    let world = World::new();
+    let _daemon = world.start();
+    let _server = world.udp_server(Host::Alice, (ALICE, 7000));
+    let bob = FROM_BOB.port(7777);
+    // A flow to the router: its port answers by ICMP, or not at all.
+    world.udp(bob, TO).unwrap_err();
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    world.wait_for(|world| world.udp(bob, TO).is_ok());
+    // Many clients delete and add when they start.
+    alice.delete("UDP", 17000).unwrap();
+    world.wait_for(|world| world.udp(bob, TO).is_err());
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    world.wait_for(|world| world.udp(bob, TO).is_ok());
+}
+
+#[test]
+fn udp_flows_follow_an_endpoint_whose_port_becomes_another() {
+    let world = World::new();
+    let daemon = world.start();
+    let _outside = world.udp_server(Host::Internet, (PEER, 9000));
+    let to = (PEER, 9000);
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7000), to, 17000);
+    // To another port of the host.
+    assert_eq!(world.udp(FROM_ALICE.port(7001), to).unwrap().port(), 7001);
+    alice.add(&ask("UDP", 17000, 7001)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7001), to, 17000);
+    // To that of the mapping that is left.
+    alice.add(&ask("UDP", 17001, 7001)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7001), to, 17000);
+    alice.delete("UDP", 17000).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7001), to, 17001);
+    // Enabled after it was not; and begun while the daemon did not run.
+    alice.add(&Ask { enabled: false, ..ask("UDP", 17002, 7002) }).unwrap();
+    assert_eq!(world.udp(FROM_ALICE.port(7002), to).unwrap().port(), 7002);
+    alice.add(&ask("UDP", 17002, 7002)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7002), to, 17002);
+    alice.add(&ask("UDP", 17003, 7003)).unwrap();
+    daemon.stop();
+    assert_eq!(world.udp(FROM_ALICE.port(7003), to).unwrap().port(), 7003);
+    let _daemon = world.start();
+    leaves_soon(&world, FROM_ALICE.port(7003), to, 17003);
+}
+
+#[test]
+fn what_came_in_by_an_address_that_is_lost_goes_on_by_none_other_299() {
+    let world = World::new();
+    let _daemon = world.start();
+    let next = Ipv4Addr::new(11, 22, 33, 44);
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    let server = world.inside(Host::Alice, || UdpSocket::bind((ALICE, 7000)).unwrap());
+    let peer = world.inside(Host::Internet, || UdpSocket::bind((PEER, 9000)).unwrap());
+    for socket in [&server, &peer] {
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    }
+    peer.send_to(b"in", TO).unwrap();
+    assert_eq!(server.recv_from(&mut [0; 8]).unwrap().1, (PEER, 9000).into());
+    let sent_from = |address: Ipv4Addr| {
+        server.send_to(b"out", (PEER, 9000)).unwrap();
+        matches!(peer.recv_from(&mut [0; 8]), Ok((_, from)) if from == (address, 17000).into())
+    };
+    assert!(sent_from(EXTERNAL));
+    // The link is down for a moment: the flow is the same afterwards.
+    world.ip(Host::Router, "link set wan down");
+    world.wait_for_state("no-external-address");
+    world.ip(Host::Router, "link set wan up");
+    world.wait_for_state("active");
+    world.wait_for(|_| sent_from(EXTERNAL));
+    peer.send_to(b"in", TO).unwrap();
+    assert_eq!(server.recv_from(&mut [0; 8]).unwrap().1, (PEER, 9000).into());
+
+    world.wan_address(next);
+    let start = Instant::now();
+    while !sent_from(next) {
+        assert!(start.elapsed() < SOON * 2, "it leaves from the old address");
+    }
 }
 
 #[test]

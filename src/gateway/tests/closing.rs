@@ -23,7 +23,13 @@ fn only_what_was_closed_or_leads_elsewhere_is_looked_at() {
     assert_eq!(places(&mut lab), [], "a TCP port was opened");
     lab.open(&udp(ALICE, 3000));
     let endpoint = SocketAddrV4::new(ALICE, 3000);
-    assert_eq!(places(&mut lab), [Place::Endpoint(UDP, endpoint)]);
+    let opened = [Place::Endpoint(UDP, endpoint), Place::Opened(UDP, 3000)];
+    assert_eq!(places(&mut lab), opened);
+    let disabled = Request { enabled: false, ..udp(ALICE, 3000) };
+    lab.add(&disabled).unwrap();
+    assert_eq!(places(&mut lab), [Place::Port(UDP, 3000)]);
+    lab.add(&udp(ALICE, 3000)).unwrap();
+    assert_eq!(places(&mut lab), opened, "enabled again");
     lab.add(&ask(ALICE, 3000)).unwrap();
     assert!(!lab.gateway.has_closed(), "refreshed");
     let elsewhere = Request { internal: SocketAddrV4::new(ALICE, 3001), ..ask(ALICE, 3000) };
@@ -35,6 +41,54 @@ fn only_what_was_closed_or_leads_elsewhere_is_looked_at() {
     assert_eq!(places(&mut lab), [], "nothing could come in");
     lab.wait(4000);
     assert_eq!(places(&mut lab), [Place::Port(UDP, 3000)], "its time was up");
+}
+
+#[test]
+fn an_address_that_is_lost_takes_its_flows_along_but_not_while_there_is_none_299() {
+    let mut lab = Lab::new();
+    lab.open(&udp(ALICE, 3000));
+    places(&mut lab);
+    let other = Ipv4Addr::new(203, 0, 113, 9);
+    let wan = |lab: &mut Lab, addresses: &[Ipv4Addr]| {
+        let device = Some("wan0".into());
+        let wan = Wan { device, device6: None, addresses: addresses.to_vec() };
+        lab.gateway.set_wan(wan).unwrap();
+        lab.gateway.take_closed().everywhere
+    };
+    let lets_in = |lab: &Lab, address: Ipv4Addr| {
+        let [remote, to] = [(REMOTE, 9), (address, 3000)].map(SocketAddr::from);
+        lab.gateway.lets_in(UDP, remote, to, (ALICE, 3000).into())
+    };
+    assert!(!wan(&mut lab, &[PUBLIC, other]), "one more");
+    assert!(lets_in(&lab, PUBLIC) && lets_in(&lab, other));
+    assert!(!wan(&mut lab, &[]));
+    assert!(lets_in(&lab, PUBLIC), "it may come back");
+    assert!(!wan(&mut lab, &[other, PUBLIC]));
+    assert!(wan(&mut lab, &[other]));
+    assert!(!lets_in(&lab, PUBLIC) && lets_in(&lab, other));
+    wan(&mut lab, &[]);
+    assert!(wan(&mut lab, &[PUBLIC]), "after a while without");
+    assert!(lets_in(&lab, PUBLIC) && !lets_in(&lab, other));
+}
+
+#[test]
+fn who_else_may_leave_from_a_port_or_go_on_to_its_host() {
+    let mut lab = Lab::new();
+    lab.open(&udp(ALICE, 3000));
+    let only = Request { remote: Some(REMOTE), ..udp(ALICE, 3001) };
+    lab.open(&only);
+    lab.open(&Request { enabled: false, ..udp(ALICE, 3002) });
+    let of_others =
+        |host, from, port| lab.gateway.is_of_others(UDP, port, SocketAddrV4::new(host, from));
+    assert!(!of_others(ALICE, 3000, 3000) && of_others(ALICE, 3001, 3000));
+    assert!(of_others(BOB, 3000, 3000) && !of_others(BOB, 3000, 3002));
+    assert!(!of_others(BOB, 3000, 3003), "nobody's");
+    let leads = |from: Ipv4Addr, to: Ipv4Addr, port| {
+        lab.gateway.leads_on(UDP, (from, 9).into(), (to, port).into())
+    };
+    assert!(leads(BOB, PUBLIC, 3000) && leads(REMOTE, PUBLIC, 3001));
+    assert!(!leads(BOB, PUBLIC, 3001) && !leads(BOB, PUBLIC, 3002));
+    assert!(!leads(BOB, ROUTER, 3000) && !leads(PUBLIC, PUBLIC, 3000));
 }
 
 #[test]
