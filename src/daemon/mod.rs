@@ -450,6 +450,8 @@ impl Daemon {
         }
     }
 
+    /// The same but for another try where the kernel is behind, which [`keep_time`](Daemon::keep_time)
+    /// sees by itself.
     fn follow_mutation(&self, state: &mut State) {
         let mut any = false;
         while let Some(event) = state.gateway.next_event() {

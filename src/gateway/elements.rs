@@ -94,7 +94,7 @@ pub(crate) fn filtered(table: &Table) -> impl Iterator<Item = Vec<Element>> + '_
 }
 
 /// What must be told to a kernel that holds `installed` so that it holds these filters, each mapping's
-/// or pinhole's in one `groups`, and no others: first what goes, then what comes, which must be told
+/// or pinhole's in one of `groups`, and no others: first what goes, then what comes, which must be told
 /// at once.
 ///
 /// Where one is lacking all of its group are told anew: the kernel does not take one whose first
@@ -105,9 +105,8 @@ pub(crate) fn filters(
     now: Instant,
 ) -> (Vec<Change>, Vec<Change>) {
     let is_filter = |slot: &Slot| matches!(slot, Slot::Filtered(..) | Slot::Filtered6(..));
-    let mut there: Vec<(Slot, &Installed)> =
-        installed.iter().map(|found| (found.rule.slot(), found)).collect();
-    there.retain(|(slot, _)| is_filter(slot));
+    let there = installed.iter().map(|found| (found.rule.slot(), found));
+    let mut there: Vec<(Slot, &Installed)> = there.filter(|(slot, _)| is_filter(slot)).collect();
     there.sort_unstable_by_key(|(slot, _)| *slot);
     let place = |slot: &Slot| there.binary_search_by_key(slot, |(slot, _)| *slot).ok();
     let mut wanted = vec![false; there.len()];
