@@ -4,15 +4,21 @@
 
 #![allow(clippy::unwrap_used)]
 
-use postern::gateway::guard::{Client, Filter};
-use postern::gateway::mapping::{Id, Origin, Protocol};
+use postern::gateway::guard::{Client, Filter, Guard, FILTERS_MAX};
+use postern::gateway::mapping::{Id, Origin, Port, Protocol};
 use postern::gateway::pinhole::Hole;
+use postern::gateway::policy::Policy;
+use postern::gateway::{Gateway, Lan, Map6Request, MapRequest, Wan};
 use postern::netfilter::nft::{Hook, Nft, Signal};
+use postern::netfilter::ruleset::TABLE;
 use postern::netfilter::{
     Backend, BackendError, Change, Element, Installed, Note, Rule, Slot, WanRules,
 };
+use postern::netlink::nfnl::{self, message::NEW_ELEMENT};
 use postern::netlink::route::Net;
+use postern::netlink::socket::{Event, Socket};
 use postern::netlink::watch::Watch;
+use postern::netlink::wire::Messages;
 use postern::sys::wait_readable;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
@@ -262,6 +268,109 @@ fn filters_of_both_families_come_back_and_are_replaced_though_they_overlap() {
         let slots: Vec<_> = wanted.iter().map(|rule| Change::Remove(rule.slot())).collect();
         nft.apply(&slots, now).unwrap();
         assert_eq!(listing(), LABEL);
+    });
+}
+
+#[test]
+fn a_filter_that_is_lacking_comes_back_though_another_of_its_mapping_overlaps_it() {
+    in_a_namespace(|| {
+        let mut gateway = Gateway::new(opened(), Policy::default(), 1);
+        let (host, host6) = (LAN, Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10));
+        let now = Instant::now();
+        let lan = |address: &str, prefix_len| Lan {
+            device: "br-lan".into(),
+            address: address.parse().unwrap(),
+            prefix_len,
+        };
+        gateway.set_lans(vec![lan("192.168.1.1", 24), lan("2001:db8:1::1", 64)], now);
+        let addresses = vec![Ipv4Addr::new(203, 0, 113, 1)];
+        gateway.set_wan(Wan { device: Some("wan".into()), device6: None, addresses }).unwrap();
+        // The first address and port of the first lie inside the second.
+        let guard = |wide: &str, wide_len, narrow_len| {
+            let filter = |len, port| Filter::new(wide.parse().unwrap(), len, port).unwrap();
+            let client = Client { nonce: [7; 12], port: 1, peer_port: 0 };
+            Guard { client, filters: vec![filter(wide_len, 53), filter(narrow_len, 0)] }
+        };
+        let protocol = Protocol::Udp;
+        let map = MapRequest {
+            client: host,
+            origin: Origin::Pcp,
+            protocol,
+            internal: SocketAddrV4::new(host, 7000),
+            port: Port::Exactly(7000),
+            remote: None,
+            lease: HOUR,
+            guard: Some(guard("10.0.0.0", 8, 16)),
+            replaces_filters: false,
+        };
+        gateway.map(&map, now).unwrap();
+        let hole = Hole {
+            internal: host6,
+            internal_port: 7000,
+            protocol,
+            remote: None,
+            remote_port: None,
+        };
+        let map6 = Map6Request {
+            client: host6,
+            hole,
+            lease: HOUR,
+            guard: guard("2001:db8:8::", 48, 64),
+            replaces_filters: false,
+        };
+        gateway.map6(&map6, now).unwrap();
+        let whole = rules(&gateway.backend().list().unwrap());
+        self::nft(
+            "delete element inet postern w0_flt { udp . 7000 . 10.0.0.0/8 . 53 }
+            delete element inet postern p6_flt \
+                { 2001:db8:1::10 . udp . 7000 . 2001:db8:8::/48 . 53 }",
+        );
+        assert_eq!(gateway.backend().list().unwrap().len(), whole.len() - 2);
+        gateway.resync(now).unwrap();
+        assert_eq!(rules(&gateway.backend().list().unwrap()), whole);
+    });
+}
+
+#[test]
+fn filters_that_have_ended_leave_their_room_to_others() {
+    in_a_namespace(|| {
+        let mut nft = opened();
+        let protocol = Protocol::Tcp;
+        let internal6 = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10);
+        let (remote, remote6) = (IpAddr::V4(LAN), IpAddr::V6(internal6));
+        // As many as there may be at once, from so many ports of a remote host, and one to another
+        // port.
+        let all = |port: u16| {
+            let internal = SocketAddrV4::new(LAN, port);
+            let note = || note(1, "");
+            (0..FILTERS_MAX as u16).map(move |i| Filter::new(remote, 32, 1 + i).unwrap()).flat_map(
+                move |filter| {
+                    let hole = Hole {
+                        internal: internal6,
+                        internal_port: port,
+                        protocol,
+                        remote: None,
+                        remote_port: None,
+                    };
+                    let filter6 = Filter::new(remote6, 128, filter.port().unwrap()).unwrap();
+                    [
+                        Rule::Filtered { protocol, port, filter, internal, note: note() },
+                        Rule::Filtered6 { hole, filter: filter6, unique_id: 7, note: note() },
+                    ]
+                },
+            )
+        };
+        let lease = Duration::from_millis(300);
+        // Without a pause of the kernel's between its sweeps, and with one.
+        for (port, pause) in [(1, 0), (2, 0), (3, 1000), (4, 0)] {
+            let now = Instant::now();
+            nft.apply(&adds(all(port), Some(now + lease)), now).unwrap();
+            thread::sleep(lease + Duration::from_millis(20 + pause));
+        }
+        let now = Instant::now();
+        let wanted: Vec<Rule> = all(5).collect();
+        nft.apply(&adds(wanted.clone(), Some(now + HOUR)), now).unwrap();
+        assert_eq!(nft.list().unwrap().len(), wanted.len());
     });
 }
 
@@ -531,6 +640,31 @@ fn a_table_of_another_schema_is_replaced_with_its_mappings() {
         assert_eq!(rules(&nft.list().unwrap()), [gate], "what can be read is carried over");
         nft.apply(&[Change::Remove(Slot::Gate(Protocol::Tcp, 80))], Instant::now()).unwrap();
         assert_eq!(listing(), LABEL);
+    });
+}
+
+#[test]
+fn what_a_socket_changes_is_left_out_of_what_is_announced_and_so_is_a_later_one() {
+    in_a_namespace(|| {
+        let (mut first, mut second) = (opened(), Nft::open(None, 5).unwrap());
+        let mut changes = Socket::nf_tables_changes(TABLE, first.port()).unwrap();
+        let mut port = 1000;
+        let mut announced = |nft: &mut Nft, changes: &mut Socket| {
+            port += 1;
+            nft.apply(&adds(mapping(port, None), None), Instant::now()).unwrap();
+            let mut any = false;
+            while let Event::Bytes(length) = changes.event().unwrap() {
+                // The end of a change is told by thread, of which the daemon has one.
+                let messages = Messages(changes.received(length));
+                any |= messages.filter_map(|m| nfnl::number(&m)).any(|m| m == NEW_ELEMENT);
+            }
+            any
+        };
+        assert!(!announced(&mut first, &mut changes));
+        assert!(announced(&mut second, &mut changes));
+        changes.leave_out(TABLE, second.port()).unwrap();
+        assert!(!announced(&mut second, &mut changes));
+        assert!(announced(&mut first, &mut changes));
     });
 }
 

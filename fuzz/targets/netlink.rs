@@ -26,7 +26,7 @@ pub fn run(bytes: &[u8]) {
     // One whose header is right whatever the bytes are.
     if let [low, high, payload @ ..] = bytes {
         let kind = u16::from_le_bytes([*low, *high]);
-        read(&Message { kind, flags: 0, sequence: 1, payload }, &mut net);
+        read(&Message { kind, flags: 0, sequence: 1, port: 0, payload }, &mut net);
     }
     Part::ALL.iter().for_each(|part| {
         net.finish(*part);
@@ -42,7 +42,7 @@ fn read(message: &Message<'_>, net: &mut Net) {
     net.apply(message);
     assert!(!net.apply(message), "told twice, nothing is another any more");
     assert!(neighbour::read(message).is_none_or(|a| a.len() <= neighbour::ADDRESS_MAX));
-    assert!(diag::read(message).is_none_or(|(port, _)| port != 0));
+    assert!(diag::read(message).is_none_or(|listener| listener.port != 0));
     let _ = (hook::drops_forward(message), hook::accepts_signal(message, Signal::CtMark(4)));
     let _ = rule::read(message);
     let _ = conntrack::read(message);

@@ -1,21 +1,27 @@
 //! What must hold of a [`World`] at any time and at its end.
 
-use super::{World, LIMITS};
-use postern::gateway::mapping::{External, Id, Mapping};
+use super::{World, HOSTS, LIMITS};
+use postern::gateway::mapping::{External, Id, Mapping, Origin, Protocol};
 use postern::gateway::pinhole::Pinhole;
 use postern::gateway::{
     Event, Gateway, EVENTS_MAX, FILTERS_MAX, PINHOLES_MAX, PINHOLES_PER_ADDRESS,
 };
 use postern::netfilter::{Note, Rule, Slot};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
 
 impl World {
     /// What must hold at any time.
     pub fn check(&mut self) {
         self.gateway.backend().set_now(self.now);
         self.hear();
+        let due = self.gateway.poll_timeout().is_some_and(|end| end <= self.now);
+        if !due && !self.tampered && !self.gateway.needs_resync() {
+            self.in_step();
+        }
         let (mappings, pinholes, _) = self.tables();
+        assert!(mappings.iter().all(|m| self.is_allowed(m)), "{mappings:?}");
         assert!(mappings.iter().eq(self.told.values()));
         assert!(pinholes
             .iter()
@@ -39,6 +45,19 @@ impl World {
             |p: &Pinhole| pinholes.iter().filter(|o| o.hole.internal == p.hole.internal).count();
         assert!(pinholes.len() <= PINHOLES_MAX);
         assert!(pinholes.iter().all(|p| of_address(p) <= PINHOLES_PER_ADDRESS));
+    }
+
+    /// Whether a mapping leads to a host of the LAN, and is none that the rules of now forbid.
+    fn is_allowed(&self, m: &Mapping) -> bool {
+        let host = *m.internal.ip();
+        let is_host =
+            host.octets()[..3] == [192, 168, 1] && !matches!(host.octets()[3], 0 | 1 | 255);
+        let External { protocol, port, .. } = m.external;
+        let is_denied = !self.gateway.policy().rules.is_empty()
+            && HOSTS[0] == host
+            && (7002..=7003).contains(&port);
+        let is_reserved = (protocol, port) == (Protocol::Tcp, 5000);
+        is_host && (m.origin == Origin::Manual || !is_denied && !is_reserved)
     }
 
     /// The events tell what has become of each mapping and pinhole.
@@ -92,54 +111,117 @@ impl World {
         assert_eq!((again.len(), again.backend().changes()), before);
         self.gateway = again;
         let read = self.tables();
-        let words = |m: &Mapping| (m.id, m.external, m.internal, m.enabled, m.description.clone());
+        let words = |m: &Mapping| {
+            let name = (m.id, m.origin, m.description.clone(), m.guard.clone());
+            (name, m.external, m.internal, m.enabled)
+        };
         assert!(read.0.iter().map(words).eq(mappings.iter().map(words)));
-        let words = |p: &Pinhole| (p.id, p.unique_id, p.hole, p.guard.clone());
+        let ends = read.0.iter().map(|m| m.expires).zip(mappings.iter().map(|m| m.expires));
+        assert!(ends.into_iter().all(|(read, kept)| is_near(read, kept)));
+        let words = |p: &Pinhole| (p.id, p.unique_id, p.origin, p.hole, p.guard.clone());
         assert!(read.1.iter().map(words).eq(pinholes.iter().map(words)));
+        let ends = read.1.iter().map(|p| p.expires).zip(pinholes.iter().map(|p| p.expires));
+        assert!(ends.into_iter().all(|(read, kept)| is_near(Some(read), Some(kept))));
     }
 
-    /// Each element is some mapping's or pinhole's, and each of these has its own.
+    /// The elements are those of the mappings and pinholes, each with its key, its target and its end.
     fn in_step(&mut self) {
         let (mappings, pinholes, _) = self.tables();
-        let elements = self.gateway.backend().elements();
-        let rules = || elements.values().map(|kept| &kept.element.rule);
-        let noted: BTreeSet<Id> = rules().filter_map(Rule::note).map(|note| note.id).collect();
-        let ids = mappings.iter().map(|m| m.id).chain(pinholes.iter().map(|p| p.id));
-        assert_eq!(noted, ids.collect());
-        assert!(rules().filter_map(Rule::note).all(|note| !Note::is_foreign(note)));
-        for rule in rules() {
-            let of = |enabled: bool, to: &dyn Fn(&Mapping) -> bool| {
-                assert!(mappings.iter().any(|m| m.enabled == enabled && to(m)), "{rule:?}");
-            };
-            match rule {
-                Rule::Gate { protocol, port } | Rule::Select { protocol, port } => {
-                    of(true, &|m| (m.external.protocol, m.external.port) == (*protocol, *port));
-                }
-                Rule::Forward { internal, note, .. } | Rule::Filtered { internal, note, .. } => {
-                    of(true, &|m| (m.id, m.internal) == (note.id, *internal));
-                }
-                Rule::Held { internal, note, .. } => {
-                    of(false, &|m| (m.id, m.internal) == (note.id, *internal));
-                }
-                Rule::Reverse { protocol, internal, port } => of(true, &|m| {
-                    let External { protocol: of, port: from, .. } = m.external;
-                    (of, m.internal, from) == (*protocol, *internal, *port)
-                }),
-                Rule::Pinhole { hole, note, .. } | Rule::Filtered6 { hole, note, .. } => {
-                    assert!(pinholes.iter().any(|p| (p.id, p.hole) == (note.id, *hole)));
-                }
-                Rule::Select6 { internal } => {
-                    assert!(pinholes.iter().any(|p| p.hole.internal == *internal));
-                }
+        let mut wanted = BTreeMap::new();
+        let mut want = |slot: Slot, target: Target, end: Option<Instant>| {
+            let (_, last) = wanted.entry(slot).or_insert((target, end));
+            // What several share ends with the last of them.
+            *last = last.zip(end).map(|(last, end)| last.max(end));
+        };
+        for m in &mappings {
+            let (id, end) = (m.id, m.expires);
+            let External { protocol, port, remote } = m.external;
+            let own = Target::Of(id, Some(m.internal));
+            let filters = m.guard.as_deref().map_or(&[][..], |guard| &guard.filters);
+            if !m.enabled {
+                want(Slot::Held(protocol, port, remote), own, end);
+                continue;
+            }
+            want(Slot::Gate(protocol, port), Target::Nobody, end);
+            match filters.is_empty() {
+                true => want(Slot::Forward(protocol, port, remote), own, end),
+                false => want(Slot::Select(protocol, port), Target::Nobody, end),
+            }
+            for filter in filters {
+                want(Slot::Filtered(protocol, port, *filter), own, end);
             }
         }
+        for p in &pinholes {
+            let (own, end) = (Target::Of(p.id, None), Some(p.expires));
+            let filters = p.guard.as_deref().map_or(&[][..], |guard| &guard.filters);
+            if filters.is_empty() {
+                want(Slot::Pinhole(p.hole), own, end);
+                continue;
+            }
+            want(Slot::Select6(p.hole.internal), Target::Nobody, end);
+            for filter in filters {
+                want(Slot::Filtered6(p.hole, *filter), own, end);
+            }
+        }
+        // Packets leave from one port: that of the oldest mapping for everybody, else of the oldest.
+        let mut leaving: BTreeMap<_, &Mapping> = BTreeMap::new();
         for m in mappings.iter().filter(|m| m.enabled) {
-            let External { protocol, port, .. } = m.external;
-            assert!(elements.contains_key(&Slot::Gate(protocol, port)), "{m:?}");
-            assert!(elements.contains_key(&Slot::Reverse(protocol, m.internal)), "{m:?}");
+            let rank = |m: &Mapping| (m.external.remote.is_some(), m.id);
+            let first = leaving.entry((m.external.protocol, m.internal)).or_insert(m);
+            if rank(m) < rank(first) {
+                *first = m;
+            }
+        }
+        for ((protocol, internal), m) in leaving {
+            let target = Target::Port(m.external.port);
+            wanted.insert(Slot::Reverse(protocol, internal), (target, m.expires));
+        }
+
+        let elements = self.gateway.backend().elements();
+        assert!(elements.keys().eq(wanted.keys()), "{elements:?} {wanted:?}");
+        for ((slot, kept), (target, end)) in elements.iter().zip(wanted.values()) {
+            let rule = &kept.element.rule;
+            assert_eq!((rule.slot(), Target::of(rule)), (*slot, *target));
+            assert!(is_near(kept.element.expires, *end), "{kept:?} {end:?}");
+            assert!(rule.note().is_none_or(|note| !Note::is_foreign(note)));
         }
         let of = |is: fn(&&Slot) -> bool| elements.keys().filter(is).count();
         assert!(of(|slot| matches!(slot, Slot::Filtered(..))) <= FILTERS_MAX);
         assert!(of(|slot| matches!(slot, Slot::Filtered6(..))) <= FILTERS_MAX);
+    }
+}
+
+/// Where an element leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    /// To this mapping's endpoint, or this pinhole.
+    Of(Id, Option<SocketAddrV4>),
+    /// Out by this port.
+    Port(u16),
+    /// It only selects.
+    Nobody,
+}
+
+impl Target {
+    fn of(rule: &Rule) -> Target {
+        match rule {
+            Rule::Forward { internal, note, .. }
+            | Rule::Filtered { internal, note, .. }
+            | Rule::Held { internal, note, .. } => Target::Of(note.id, Some(*internal)),
+            Rule::Pinhole { note, .. } | Rule::Filtered6 { note, .. } => Target::Of(note.id, None),
+            Rule::Reverse { port, .. } => Target::Port(*port),
+            Rule::Gate { .. } | Rule::Select { .. } | Rule::Select6 { .. } => Target::Nobody,
+        }
+    }
+}
+
+/// Whether two ends are one, as near as the kernel's clock and a repair bring them.
+fn is_near(one: Option<Instant>, other: Option<Instant>) -> bool {
+    let apart = |one: Instant, other: Instant| {
+        one.saturating_duration_since(other).max(other.saturating_duration_since(one))
+    };
+    match (one, other) {
+        (Some(one), Some(other)) => apart(one, other) <= Duration::from_secs(2),
+        (one, other) => one == other,
     }
 }

@@ -172,9 +172,8 @@ impl Upnp {
                 if let Some((_, sid)) = sid.filter(|_| request.header("callback").is_some()) {
                     self.subscriptions.begin(sid, world.now);
                 }
-                assert!(
-                    self.subscriptions.len() <= SUBSCRIPTIONS_MAX.min(4 * SUBSCRIPTIONS_PER_HOST)
-                );
+                assert!(self.subscriptions.len() <= SUBSCRIPTIONS_MAX);
+                assert!(self.subscriptions.count_of(client) <= SUBSCRIPTIONS_PER_HOST);
                 May::Nothing
             }
             None => match self.respond(world, client, &request, &bytes[length..]).status {

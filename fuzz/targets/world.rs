@@ -4,6 +4,7 @@
 #[path = "oracles.rs"]
 mod oracles;
 
+use postern::gateway::guard::Guard;
 use postern::gateway::mapping::Protocol::Tcp;
 use postern::gateway::mapping::{Id, Mapping, Origin, Port, Refusal, Request};
 use postern::gateway::pinhole::{Hole, Pinhole, PinholeRequest};
@@ -249,6 +250,9 @@ impl World {
                 IpAddr::V6(host) => host.octets(),
             });
         }
+        let (third, nonce) = (asks_for_third(&datagram), nonce(&datagram));
+        self.gateway.handle_timeout(self.now);
+        let before = self.tables();
         // NAT-PMP's end of all leaves those that the host may not end, and says so.
         let ends_all = datagram.get(4..6) == Some(&[0; 2]) && datagram.get(8..12) == Some(&[0; 4]);
         self.ask(host, |world| {
@@ -259,10 +263,29 @@ impl World {
                 Some([2, _, _, code, ..]) if *code != 0 => May::Nothing,
                 Some([0, _, 0, 2, ..]) if ends_all => May::Own,
                 Some([0, _, high, low, ..]) if [*high, *low] != [0, 0] => May::Nothing,
-                Some(_) if settings.third_party.contains(&host) => May::All,
+                Some(_) if third && settings.third_party.contains(&host) => May::All,
                 Some(_) => May::Own,
             }
         });
+        self.guarded(&before, nonce);
+    }
+
+    /// Who does not know a mapping's nonce changes nothing of it, but by NAT-PMP its end to a later
+    /// one.
+    fn guarded(&self, before: &Tables, nonce: Option<[u8; 12]>) {
+        let (mappings, pinholes, _) = self.tables();
+        let is_others = |guard: &Option<Box<Guard>>| {
+            guard.as_deref().is_some_and(|guard| Some(guard.client.nonce) != nonce)
+        };
+        for old in before.0.iter().filter(|m| is_others(&m.guard)) {
+            let new = mappings.iter().find(|m| m.id == old.id).expect("it is guarded");
+            let later = nonce.is_none() && new.expires >= old.expires;
+            let end = if later { new.expires } else { old.expires };
+            assert_eq!(*new, Mapping { expires: end, ..old.clone() });
+        }
+        for old in before.1.iter().filter(|p| is_others(&p.guard)) {
+            assert_eq!(pinholes.iter().find(|p| p.id == old.id), Some(old));
+        }
     }
 
     pub fn tables(&self) -> Tables {
@@ -270,6 +293,30 @@ impl World {
         let pinholes = self.gateway.pinholes().cloned();
         (mappings.collect(), pinholes.collect(), self.gateway.system_update_id())
     }
+}
+
+/// The Mapping Nonce of MAP or PEER, if it is one of these.
+fn nonce(datagram: &[u8]) -> Option<[u8; 12]> {
+    let opcode = datagram.get(1).filter(|_| datagram.first() == Some(&2));
+    opcode.filter(|opcode| matches!(opcode, 1 | 2))?;
+    datagram.get(24..36)?.try_into().ok()
+}
+
+/// Whether MAP or PEER has the option THIRD_PARTY.
+fn asks_for_third(datagram: &[u8]) -> bool {
+    let body = match datagram.get(1) {
+        Some(1) => 36,
+        _ => 56,
+    };
+    let mut rest = datagram.get(24 + body..).unwrap_or_default();
+    while let [code, _, high, low, ..] = rest {
+        if *code == 1 {
+            return true;
+        }
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        rest = rest.get(4 + length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    false
 }
 
 /// The usual one, one with rules, or one without secure mode.

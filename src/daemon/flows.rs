@@ -6,6 +6,7 @@
 
 use super::runtime::yield_now;
 use super::Daemon;
+use crate::gateway::mapping::Protocol;
 use crate::gateway::{Closed, Place};
 use crate::netfilter::conntrack::{dump, Entry, Which};
 use crate::netlink::socket::{Event, Socket};
@@ -19,10 +20,14 @@ const DELAY: Duration = Duration::from_millis(20);
 /// After each look so many times what it took, but no longer than [`REST_MAX`].
 const REST: u32 = 9;
 const REST_MAX: Duration = Duration::from_millis(400);
-/// Most places that are looked for one by one; more are looked for together among all flows.
+/// Most questions that are asked one by one; more are one question for all flows.
 const SINGLE_MAX: usize = 4;
+/// From a look that has failed to the one that is made up for it.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Most flows ended at once; where there are more, it is looked again.
 const ENDED_AT_ONCE: usize = 512;
+/// Most looks for that: 131,072 flows.
+const ROUNDS_MAX: u32 = 256;
 /// Numbers of the messages that end them, none of which is that of a question.
 const ENDS_FROM: u32 = 1 << 16;
 /// How often an answer that is not there yet is waited for, and how long each time.
@@ -31,7 +36,7 @@ const WAIT: Duration = Duration::from_millis(5);
 
 /// Ends what is to be ended, for ever.
 pub async fn end(daemon: Daemon) {
-    let mut told = false;
+    let (mut told, mut failed) = (false, false);
     loop {
         daemon.0.closed.wait().await;
         daemon.runtime().sleep_until(Instant::now() + DELAY).await;
@@ -40,9 +45,20 @@ pub async fn end(daemon: Daemon) {
             continue;
         }
         let start = Instant::now();
-        match daemon.end_flows(&closed).await {
+        let ended = daemon.end_flows(&closed).await;
+        // Once: a kernel that cannot tell is not asked for ever.
+        let again = ended.is_err() && !failed;
+        failed = ended.is_err();
+        match ended {
             Ok(0) => {}
             Ok(count) => log::info!("{count} connections through closed ports are ended"),
+            Err(e) if again => {
+                log::debug!("conntrack: {e}; trying again");
+                daemon.runtime().sleep_until(Instant::now() + RETRY_PAUSE).await;
+                daemon.state().gateway.put_back(closed);
+                daemon.0.closed.set();
+                continue;
+            }
             Err(e) if !told => {
                 told = true;
                 log::warn!(
@@ -60,17 +76,47 @@ pub async fn end(daemon: Daemon) {
 /// What must be asked for: for few places only their flows.
 fn questions(closed: &Closed) -> Vec<(bool, Which)> {
     let is_6 = |place: &Place| matches!(place, Place::Host(..));
-    if closed.everywhere || closed.places.len() > SINGLE_MAX {
+    let mut singles = Vec::new();
+    for place in &closed.places {
+        let (which, also) = match *place {
+            Place::Port(protocol, port) | Place::Host(protocol, _, port) => {
+                (Which::To(protocol, port), None)
+            }
+            Place::Endpoint(protocol, internal) => (Which::From(protocol, internal.port()), None),
+            Place::Opened(protocol, port) => {
+                (Which::To(protocol, port), Some(Which::AnsweredTo(protocol, port)))
+            }
+        };
+        singles.push((is_6(place), which));
+        singles.extend(also.map(|also| (false, also)));
+    }
+    if closed.everywhere || singles.len() > SINGLE_MAX {
         let families = [false, true].into_iter();
         let wanted =
             |ipv6: &bool| closed.everywhere || closed.places.iter().any(|p| is_6(p) == *ipv6);
         return families.filter(wanted).map(|ipv6| (ipv6, Which::All)).collect();
     }
-    let which = |place: &Place| match *place {
-        Place::Port(protocol, port) | Place::Host(protocol, _, port) => Which::To(protocol, port),
-        Place::Endpoint(protocol, internal) => Which::From(protocol, internal.port()),
-    };
-    closed.places.iter().map(|place| (is_6(place), which(place))).collect()
+    singles
+}
+
+/// Decides whether it is looked again because there was more than could be ended at once.
+struct Rounds {
+    left: u32,
+    last: usize,
+}
+
+impl Rounds {
+    fn new() -> Rounds {
+        Rounds { left: ROUNDS_MAX, last: usize::MAX }
+    }
+
+    /// After a look that has found so many to end. Not when the looks before have ended nothing: some
+    /// kernels do not end flows that are offloaded.
+    fn again(&mut self, found: usize) -> bool {
+        self.left = self.left.saturating_sub(1);
+        let fallen = found < std::mem::replace(&mut self.last, found);
+        found > ENDED_AT_ONCE && fallen && self.left > 0
+    }
 }
 
 impl Daemon {
@@ -82,15 +128,16 @@ impl Daemon {
         let mut socket = Socket::nfnetlink()?;
         let mut all = 0;
         for (ipv6, which) in questions(closed) {
+            let mut rounds = Rounds::new();
             loop {
                 let mut ends = Writer::new(ENDS_FROM);
-                let count = self.end_some(&mut socket, ipv6, which, closed, &mut ends).await?;
-                all += count;
-                if count > 0 {
+                let found = self.end_some(&mut socket, ipv6, which, closed, &mut ends).await?;
+                all += found.min(ENDED_AT_ONCE);
+                if found > 0 {
                     // Only now: an end would shift the walk.
                     socket.send(&ends.finish())?;
                 }
-                if count < ENDED_AT_ONCE {
+                if !rounds.again(found) {
                     break;
                 }
             }
@@ -99,7 +146,7 @@ impl Daemon {
     }
 
     /// Looks through flows and writes the ends of those that have lost their leave, up to
-    /// [`ENDED_AT_ONCE`]. Everything else has its turn after each piece.
+    /// [`ENDED_AT_ONCE`]; returns how many have. Everything else has its turn after each piece.
     async fn end_some(
         &self,
         socket: &mut Socket,
@@ -131,14 +178,15 @@ impl Daemon {
                             errno => Err(io::Error::from_raw_os_error(errno)),
                         };
                     }
-                    _ if count < ENDED_AT_ONCE => {
+                    _ => {
                         let entry = Entry::read(&message);
                         if let Some(entry) = entry.filter(|entry| !self.has_leave(closed, entry)) {
-                            entry.delete(ends);
+                            if count < ENDED_AT_ONCE {
+                                entry.delete(ends);
+                            }
                             count += 1;
                         }
                     }
-                    _ => {}
                 }
             }
             yield_now().await;
@@ -160,12 +208,41 @@ impl Daemon {
         if translated && closed.has(&place) && entry.has(signal) {
             return gateway.lets_in(protocol, from, to, answers_from);
         }
+        // As it is noted: programs stand another port of UDP, not of TCP.
         let SocketAddr::V4(internal) = from else { return true };
-        let IpAddr::V4(external) = answers_to.ip() else { return true };
-        let leaves = closed.has(&Place::Endpoint(protocol, internal))
-            && gateway.wan().addresses.contains(&external)
-            && answers_to != from;
-        !leaves
-            || gateway.leaving_port(protocol, internal).is_none_or(|port| port == answers_to.port())
+        if protocol != Protocol::Udp {
+            return true;
+        }
+        if !translated && closed.has(&Place::Opened(protocol, to.port())) {
+            return !gateway.leads_on(protocol, from, to);
+        }
+        if answers_to == from || !gateway.is_external(answers_to.ip()) {
+            return true;
+        }
+        let port = answers_to.port();
+        let own = closed.has(&Place::Endpoint(protocol, internal))
+            && gateway.leaving_port(protocol, internal).is_some_and(|leaving| leaving != port);
+        let others = closed.has(&Place::Opened(protocol, port))
+            && gateway.is_of_others(protocol, port, internal);
+        !own && !others
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_looked_again_while_there_is_more_and_it_gets_less() {
+        let looks = |found: &[usize]| {
+            let mut rounds = Rounds::new();
+            1 + found.iter().take_while(|found| rounds.again(**found)).count()
+        };
+        assert_eq!(looks(&[0]), 1);
+        assert_eq!(looks(&[ENDED_AT_ONCE]), 1);
+        assert_eq!(looks(&[2000, 1488, 976, 464]), 4);
+        assert_eq!(looks(&[2000, 2000, 1488]), 2, "nothing was ended");
+        let slowly: Vec<usize> = (0..1000).map(|round| 1_000_000 - round).collect();
+        assert_eq!(looks(&slowly), ROUNDS_MAX as usize);
     }
 }

@@ -47,9 +47,9 @@ pub struct Clocks {
 /// What a state file tells beside the mappings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
-    /// The mappings whose time is not up yet.
+    /// The mappings. Those of our own file whose time is up end at once: their flows may go on.
     pub mappings: Vec<Mapping>,
-    /// The pinholes whose time is not up yet.
+    /// The pinholes, likewise.
     pub pinholes: Vec<Pinhole>,
     /// The run that wrote it.
     pub run: Run,
@@ -212,7 +212,7 @@ fn read_lease(line: &str, passed: Duration, now: Instant) -> Option<Mapping> {
     let expires = match words.next()? {
         "-" => None,
         left => {
-            let left = Duration::from_millis(left.parse().ok()?).checked_sub(passed)?;
+            let left = Duration::from_millis(left.parse().ok()?).saturating_sub(passed);
             Some(now.checked_add(left)?)
         }
     };
@@ -237,7 +237,7 @@ fn read_pinhole(line: &str, passed: Duration, now: Instant) -> Option<Pinhole> {
         },
         remote_port: Some(words.next()?.parse().ok()?).filter(|&port| port != 0),
     };
-    let left = Duration::from_millis(words.next()?.parse().ok()?).checked_sub(passed)?;
+    let left = Duration::from_millis(words.next()?.parse().ok()?).saturating_sub(passed);
     let expires = now.checked_add(left)?;
     let origin = Origin::from_name(words.next()?)?;
     let description = clean_description(words.next().unwrap_or_default());
@@ -408,7 +408,13 @@ mod tests {
         let saved = read(&text, &later);
         assert_eq!(saved.run, Run { epoch: Some(760), ..run });
         assert_eq!(saved.mappings, [mapping(7, Some(40), then.now), list[1].clone()]);
-        assert_eq!(read(&text, &clocks(1101, 50_000)).mappings.len(), 1, "the time of one is up");
+        let after = Clocks { uptime: 1101, ..later };
+        let saved = read(&text, &after);
+        assert_eq!(
+            saved.mappings,
+            [mapping(7, Some(0), then.now), list[1].clone()],
+            "one ends now"
+        );
     }
 
     #[test]
@@ -416,12 +422,13 @@ mod tests {
         let then = clocks(1000, 50_000);
         let list = [mapping(7, Some(100), then.now)];
         let text = text(|out| write(out, list.iter(), [].iter(), &Run::default(), &then));
+        let left = |clocks: Clocks| read(&text, &clocks).mappings[0].remaining(clocks.now);
         let jumped = Clocks { unix: 9_000_000, ..clocks(1010, 0) };
-        assert_eq!(read(&text, &jumped).mappings.len(), 1);
+        assert_eq!(left(jumped), Some(Duration::from_secs(90)));
         let backwards = Clocks { boot: "other".into(), ..clocks(5, 10) };
-        assert_eq!(read(&text, &backwards).mappings.len(), 1);
+        assert_eq!(left(backwards), Some(Duration::from_secs(100)));
         let rebooted = Clocks { boot: "other".into(), ..clocks(5, 50_101) };
-        assert_eq!(read(&text, &rebooted).mappings.len(), 0);
+        assert_eq!(left(rebooted), Some(Duration::ZERO));
     }
 
     #[test]

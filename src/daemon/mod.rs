@@ -342,6 +342,8 @@ impl Daemon {
                 .gateway
                 .restore(saved.mappings, saved.pinholes, clocks.now)
                 .map_err(failed)?;
+        } else {
+            state.gateway.note_ended(&saved.mappings, &saved.pinholes, clocks.now);
         }
         if back > 0 {
             log::info!("{back} mappings and pinholes of the run before are open");
@@ -442,6 +444,15 @@ impl Daemon {
     /// Follows every mutation of the gateway: what happened is logged, the deadline and the files
     /// follow.
     fn mutated(&self, state: &mut State) {
+        self.follow_mutation(state);
+        if state.gateway.needs_resync() {
+            self.0.deadline.set();
+        }
+    }
+
+    /// The same but for another try where the kernel is behind, which [`keep_time`](Daemon::keep_time)
+    /// sees by itself.
+    fn follow_mutation(&self, state: &mut State) {
         let mut any = false;
         while let Some(event) = state.gateway.next_event() {
             any = true;
@@ -465,12 +476,14 @@ impl Daemon {
     /// The one deadline: waits for the earliest end of a lease, or, after the kernel has refused
     /// what could not wait, for another try.
     async fn keep_time(self) {
+        let mut retry: Option<Instant> = None;
         loop {
             let (end, behind) = {
                 let gateway = &self.state().gateway;
                 (gateway.poll_timeout(), gateway.needs_resync())
             };
-            let retry = behind.then(|| Instant::now() + RESYNC_PAUSE);
+            // However often the deadline changes meanwhile.
+            retry = behind.then(|| retry.unwrap_or_else(|| Instant::now() + RESYNC_PAUSE));
             let at = end.into_iter().chain(retry).min();
             let changed = self.0.deadline.wait();
             match at {
@@ -481,11 +494,12 @@ impl Daemon {
             let now = Instant::now();
             state.gateway.handle_timeout(now);
             if retry.is_some_and(|at| at <= now) {
+                retry = None;
                 if let Err(e) = state.gateway.resync(now) {
                     log::warn!("nf_tables: {e}; trying again");
                 }
             }
-            self.mutated(&mut state);
+            self.follow_mutation(&mut state);
         }
     }
 

@@ -207,6 +207,12 @@ impl Daemon {
                 log::warn!("{}: no IPv4 address yet: not served until it has one", device.as_str());
             }
         }
+        if system::filters_bridges() {
+            log::warn!(
+                "packets within a bridge pass the firewall, so a LAN host does not reach its own \
+                 mapped port by the external address: set net.bridge.bridge-nf-call-iptables to 0"
+            );
+        }
         if state.gateway.external() == ExternalState::None {
             say(ExternalState::None);
         }

@@ -43,6 +43,11 @@ pub fn timeout(protocol: Protocol) -> Option<u32> {
     word(format!("/proc/sys/net/netfilter/nf_conntrack_{name}"))?.parse().ok()
 }
 
+/// Whether packets between the ports of a bridge pass the rules of IPv4, too.
+pub fn filters_bridges() -> bool {
+    word("/proc/sys/net/bridge/bridge-nf-call-iptables").is_some_and(|value| value == "1")
+}
+
 /// The device's speed in Mbit/s, if it has one.
 pub fn speed(device: &str) -> Option<u32> {
     device_file(device, "speed")?.parse().ok().filter(|&mbit| mbit > 0)

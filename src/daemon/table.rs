@@ -3,9 +3,10 @@
 
 use super::runtime::Io;
 use super::Daemon;
+use crate::netfilter::ruleset::TABLE;
 use crate::netlink::nfnl;
 use crate::netlink::socket::{Event, Socket};
-use crate::netlink::wire::Messages;
+use crate::netlink::wire::{text, Message, Messages};
 use std::time::{Duration, Instant};
 
 /// From a change to the look at what has become of the table, which is for all changes meanwhile;
@@ -28,12 +29,18 @@ struct News {
 /// Looks after every change of nf_tables that is not ours, for ever.
 pub async fn watch(daemon: Daemon, socket: Io<Socket>) {
     let mut socket = socket;
+    // Which changes the kernel leaves out. A question that fails may have our own socket made anew.
+    let mut left_out = None;
     loop {
         // An announcement comes once: the kernel's queue must be empty before waiting for the next.
         socket.readable().await;
         let mut ours = false;
         loop {
-            let news = read(socket.get_mut());
+            let own = daemon.state().gateway.backend().port();
+            if left_out != Some(own) && socket.get_mut().leave_out(TABLE, own).is_ok() {
+                left_out = Some(own);
+            }
+            let news = read(socket.get_mut(), own);
             if !news.any && !ours {
                 break;
             }
@@ -50,17 +57,34 @@ pub async fn watch(daemon: Daemon, socket: Io<Socket>) {
     }
 }
 
+/// Whether it tells of our table: all but the end of a change name a table first.
+fn is_of_our_table(message: &Message<'_>) -> bool {
+    let table = message.attributes(nfnl::HEADER_LEN).find(nfnl::attribute::TABLE_NAME);
+    message.kind != nfnl::kind(nfnl::message::NEW_GENERATION)
+        && nfnl::family(message) == Some(nfnl::INET)
+        && table.and_then(text) == Some(TABLE)
+}
+
+/// What is announced but for the changes of the socket with the number `own`.
+fn heard(bytes: &[u8], own: u32) -> News {
+    let others = Messages(bytes).filter(|message| message.port != own);
+    others.fold(News::default(), |news, message| News {
+        any: true,
+        ours: news.ours || is_of_our_table(&message),
+        ..news
+    })
+}
+
 /// Empties the queue.
-fn read(socket: &mut Socket) -> News {
+fn read(socket: &mut Socket, own: u32) -> News {
     let mut news = News::default();
     loop {
         match socket.event() {
             Ok(Event::Empty) => return news,
             Ok(Event::Lost) => news = News { any: true, ours: true, ..news },
             Ok(Event::Bytes(length)) => {
-                news.any = true;
-                let mut messages = Messages(socket.received(length));
-                news.ours |= messages.any(|m| m.kind != nfnl::kind(nfnl::message::NEW_GENERATION));
+                let more = heard(socket.received(length), own);
+                news = News { any: news.any | more.any, ours: news.ours | more.ours, ..news };
             }
             Err(e) => {
                 log::error!("nf_tables: {e}");
@@ -96,5 +120,33 @@ impl Daemon {
             self.0.deadline.set();
         }
         self.mutated(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::nfnl::{attribute as a, message as m};
+    use crate::netlink::wire::Writer;
+
+    #[test]
+    fn what_names_our_table_is_ours_wherever_it_stands() {
+        let mut writer = Writer::new(1);
+        for (kind, family, table) in [
+            (m::NEW_SET, nfnl::INET, "fw4"),
+            (m::DEL_ELEMENT, nfnl::INET, "postern"),
+            (m::NEW_TABLE, nfnl::IPV4, "postern"),
+            (m::NEW_TABLE, nfnl::INET, "postern2"),
+            (m::NEW_GENERATION, 0, "postern"),
+        ] {
+            nfnl::message_of(&mut writer, kind, 0, family);
+            writer.text(a::TABLE_NAME, table);
+        }
+        let bytes = writer.finish();
+        let ours: Vec<bool> = Messages(&bytes).map(|m| is_of_our_table(&m)).collect();
+        assert_eq!(ours, [false, true, false, false, false]);
+        let wanted = News { any: true, ours: true, failed: false };
+        assert_eq!(heard(&bytes, 1), wanted);
+        assert_eq!(heard(&bytes, 0), News::default(), "who made the changes hears nothing");
     }
 }

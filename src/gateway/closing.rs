@@ -4,13 +4,17 @@
 //! were let in. The gateway notes where something was closed, within [`CLOSED_MAX`]; the driver
 //! looks there, and ends what the table would not let in as it is then. So a mapping that has come
 //! back meanwhile keeps its flows.
+//!
+//! A new mapping of UDP, too, leaves flows behind that go another way than it says: those of its
+//! endpoint that leave from another port, those of other hosts that leave from its port, which its
+//! endpoint cannot have towards the same peer then, and those that went to the router itself.
 
 use crate::gateway::guard;
 use crate::gateway::mapping::{External, Mapping, Protocol};
 use crate::gateway::pinhole::{Hole, Pinhole};
 use crate::gateway::Gateway;
 use crate::netfilter::Backend;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 /// Most places noted at once; beyond it all flows are looked at.
 pub const CLOSED_MAX: usize = 64;
@@ -24,6 +28,8 @@ pub enum Place {
     Host(Protocol, Ipv6Addr, u16),
     /// An internal endpoint that has got an external port, which its flows may not leave from.
     Endpoint(Protocol, SocketAddrV4),
+    /// An external port that has got an endpoint, which may not be the one that flows leave it from.
+    Opened(Protocol, u16),
 }
 
 /// What is to be looked at.
@@ -54,6 +60,12 @@ impl Closed {
         }
     }
 
+    /// Notes what another has noted.
+    fn join(&mut self, other: Closed) {
+        self.everywhere |= other.everywhere;
+        other.places.into_iter().for_each(|place| self.note(place));
+    }
+
     /// A mapping has gone, or become `new`.
     pub(super) fn note_mapping(&mut self, old: &Mapping, new: Option<&Mapping>) {
         let stays = new.is_some_and(|new| {
@@ -64,14 +76,30 @@ impl Closed {
         if old.enabled && !stays {
             self.note(Place::Port(old.external.protocol, old.external.port));
         }
+        if let Some(new) = new.filter(|new| !old.enabled || new.internal != old.internal) {
+            self.note_new(new);
+        }
     }
 
-    /// A mapping has come: what its endpoint sends by UDP may leave from another port yet. Only of
-    /// UDP, whose programs stand a new port.
+    /// A mapping has come, been enabled, or has another endpoint. Only of UDP, whose programs stand a
+    /// new port.
     pub(super) fn note_new(&mut self, new: &Mapping) {
         if new.enabled && new.external.protocol == Protocol::Udp {
             self.note(Place::Endpoint(Protocol::Udp, new.internal));
+            self.note(Place::Opened(Protocol::Udp, new.external.port));
         }
+    }
+
+    /// An internal endpoint leaves from the port of another of its mappings.
+    pub(super) fn note_heir(&mut self, heir: &Mapping) {
+        if heir.enabled && heir.external.protocol == Protocol::Udp {
+            self.note(Place::Endpoint(Protocol::Udp, heir.internal));
+        }
+    }
+
+    /// An external address is ours no more.
+    pub(super) fn note_address(&mut self) {
+        self.everywhere = true;
     }
 
     /// A pinhole has gone, or become `new`.
@@ -95,7 +123,20 @@ impl<B: Backend> Gateway<B> {
         std::mem::take(&mut self.closed)
     }
 
-    /// Whether a flow that came in to `external` from `remote` may go on to `internal`.
+    /// What was taken could not be looked at: it is to be looked at with what has come since.
+    pub fn put_back(&mut self, closed: Closed) {
+        self.closed.join(closed);
+    }
+
+    /// Whether packets to this address may be for our mappings: it is one of the WAN's, or the owner
+    /// says that it stands in front of it.
+    pub fn is_external(&self, address: IpAddr) -> bool {
+        let own = self.policy.external_ip.iter().chain(&self.wan.addresses);
+        own.into_iter().any(|own| IpAddr::V4(*own) == address)
+    }
+
+    /// Whether a flow that came in to `external` from `remote` may go on to `internal`. While there is
+    /// no external address, the last one may come back.
     pub fn lets_in(
         &self,
         protocol: Protocol,
@@ -107,10 +148,37 @@ impl<B: Backend> Gateway<B> {
         let (IpAddr::V4(host), SocketAddr::V4(internal)) = (remote.ip(), internal) else {
             return self.lets_in_6(protocol, remote, internal);
         };
-        [Some(host), None].into_iter().any(|remote_host| {
-            let mapping = self.table.find(&External { protocol, port, remote: remote_host });
-            mapping.is_some_and(|m| m.enabled && m.internal == internal && passes(&m.guard, remote))
-        })
+        let is_lost = !self.wan.addresses.is_empty() && !self.is_external(external.ip());
+        !is_lost && self.leads(protocol, host, remote, port).any(|m| m.internal == internal)
+    }
+
+    /// The mappings that let a remote host's packets to a port in.
+    fn leads(
+        &self,
+        protocol: Protocol,
+        host: Ipv4Addr,
+        remote: SocketAddr,
+        port: u16,
+    ) -> impl Iterator<Item = &Mapping> {
+        let find = move |remote| self.table.find(&External { protocol, port, remote });
+        let here = [Some(host), None].into_iter().filter_map(find);
+        here.filter(move |m| m.enabled && passes(&m.guard, remote))
+    }
+
+    /// Whether a flow that went to the router itself, at `external`, would go to a host if it began
+    /// anew.
+    pub fn leads_on(&self, protocol: Protocol, remote: SocketAddr, external: SocketAddr) -> bool {
+        let IpAddr::V4(host) = remote.ip() else { return false };
+        let is_own = self.is_external(remote.ip());
+        !is_own
+            && self.is_external(external.ip())
+            && self.leads(protocol, host, remote, external.port()).next().is_some()
+    }
+
+    /// Whether an external port is that of other endpoints than this one.
+    pub fn is_of_others(&self, protocol: Protocol, port: u16, internal: SocketAddrV4) -> bool {
+        let mut here = self.table.at_port(protocol, port).filter(|m| m.enabled).peekable();
+        here.peek().is_some() && here.all(|m| m.internal != internal)
     }
 
     fn lets_in_6(&self, protocol: Protocol, remote: SocketAddr, internal: SocketAddr) -> bool {

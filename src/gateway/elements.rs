@@ -19,7 +19,7 @@ use crate::gateway::mapping::{External, Id, Mapping, Protocol};
 use crate::gateway::table::{inside, outside, Pair, Table};
 use crate::netfilter::{Change, Element, Installed, Note, Rule, Slot};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 /// How far the kernel's idea of a lease may be off ours before a resync corrects it. Time passes
@@ -83,8 +83,56 @@ pub(crate) fn changes(table: &Table, plan: &Plan) -> Vec<Change> {
     changes
 }
 
+/// The elements of a table's filters, mapping by mapping.
+pub(crate) fn filtered(table: &Table) -> impl Iterator<Item = Vec<Element>> + '_ {
+    let view = View { table, plan: None };
+    let with_filters = |m: &&Mapping| m.enabled && !guard::filters(&m.guard).is_empty();
+    table.iter().filter(with_filters).map(move |mapping| {
+        let slots = slots_of(mapping).filter(|slot| matches!(slot, Slot::Filtered(..)));
+        slots.filter_map(|slot| view.element(&slot)).collect()
+    })
+}
+
+/// What must be told to a kernel that holds `installed` so that it holds these filters, each mapping's
+/// or pinhole's in one of `groups`, and no others: first what goes, then what comes, which must be told
+/// at once.
+///
+/// Where one is lacking all of its group are told anew: the kernel does not take one whose first
+/// address and port lie inside another that is there.
+pub(crate) fn filters(
+    groups: impl Iterator<Item = Vec<Element>>,
+    installed: &[Installed],
+    now: Instant,
+) -> (Vec<Change>, Vec<Change>) {
+    let is_filter = |slot: &Slot| matches!(slot, Slot::Filtered(..) | Slot::Filtered6(..));
+    let there = installed.iter().map(|found| (found.rule.slot(), found));
+    let mut there: Vec<(Slot, &Installed)> = there.filter(|(slot, _)| is_filter(slot)).collect();
+    there.sort_unstable_by_key(|(slot, _)| *slot);
+    let place = |slot: &Slot| there.binary_search_by_key(slot, |(slot, _)| *slot).ok();
+    let mut wanted = vec![false; there.len()];
+    let mut puts = Vec::new();
+    for group in groups {
+        let places: Vec<_> = group.iter().map(|element| place(&element.rule.slot())).collect();
+        let mut as_wanted = true;
+        for (element, place) in group.iter().zip(&places) {
+            as_wanted &= place.is_some_and(|place| agree(element, there[place].1, now));
+            if let Some(place) = place {
+                wanted[*place] = true;
+            }
+        }
+        if !as_wanted {
+            puts.extend(group.into_iter().zip(places).map(|(element, place)| match place {
+                Some(_) => Change::Replace(element),
+                None => Change::Restore(element),
+            }));
+        }
+    }
+    let unwanted = there.iter().zip(wanted).filter(|(_, wanted)| !wanted);
+    (unwanted.map(|((slot, _), _)| Change::Remove(*slot)).collect(), puts)
+}
+
 /// What must be told to a kernel that holds `installed` so that it holds what `table` wants, but for
-/// pinholes.
+/// pinholes and [`filters`].
 /// No mapping in `table` may have ended by `now`.
 pub(crate) fn difference<'a>(
     table: &'a Table,
@@ -114,11 +162,8 @@ pub(crate) fn difference<'a>(
         .chain(missing.filter_map(move |slot| view.element(&slot)).map(Change::Restore))
 }
 
-/// Tells the numbers of filters from the small ones of other kinds.
-const FILTERED: u64 = 1 << 32;
-
 /// A mapping's slot in numbers: its kind and its key. Of the type that the table's indexes are of,
-/// too. `None`: a pinhole's.
+/// too. `None`: a filter's or pinhole's.
 fn packed(slot: &Slot) -> Option<Pair> {
     let outside = |protocol, port, remote| outside(&External { protocol, port, remote });
     Some(match *slot {
@@ -127,14 +172,9 @@ fn packed(slot: &Slot) -> Option<Pair> {
         Slot::Held(protocol, port, remote) => Pair(2, outside(protocol, port, remote)),
         Slot::Reverse(protocol, internal) => Pair(3, inside(protocol, internal)),
         Slot::Select(protocol, port) => Pair(4, outside(protocol, port, None)),
-        Slot::Filtered(protocol, port, filter) => {
-            let IpAddr::V4(address) = filter.address() else { return None };
-            let (len, from) = (filter.prefix_len(), filter.port().unwrap_or(0));
-            let filter =
-                u64::from(address.to_bits()) << 32 | u64::from(len) << 16 | u64::from(from);
-            Pair(FILTERED | u64::from(protocol.number()) << 16 | u64::from(port), filter)
+        Slot::Filtered(..) | Slot::Pinhole(_) | Slot::Select6(_) | Slot::Filtered6(..) => {
+            return None;
         }
-        Slot::Pinhole(_) | Slot::Select6(_) | Slot::Filtered6(..) => return None,
     })
 }
 

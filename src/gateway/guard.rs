@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Most filters of one mapping.
 pub const FILTERS_PER_MAPPING: usize = 16;
-/// Most filters in all mappings of one family: the kernel's interval sets hold so many.
+/// Most filters in all mappings of one family. The kernel's interval sets have no limit of their own.
 pub const FILTERS_MAX: usize = 256;
 
 /// The program that asked by PCP.

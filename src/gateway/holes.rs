@@ -49,13 +49,20 @@ pub(super) fn changes(pinholes: &Pinholes, gone: &[Id], put: Option<&Pinhole>) -
     changes
 }
 
-/// What must be told to a kernel that holds `installed`, as far as it is of pinholes.
+/// The elements of the pinholes' filters, pinhole by pinhole.
+pub(super) fn filtered(pinholes: &Pinholes) -> impl Iterator<Item = Vec<Element>> + '_ {
+    pinholes.iter().filter(|p| !guard::filters(&p.guard).is_empty()).map(elements)
+}
+
+/// What must be told to a kernel that holds `installed`, as far as it is of pinholes, but for their
+/// filters.
 pub(super) fn difference(
     pinholes: &Pinholes,
     installed: &[Installed],
     now: Instant,
 ) -> Vec<Change> {
-    let mut wanted: Vec<Element> = pinholes.iter().flat_map(elements).collect();
+    let unfiltered = pinholes.iter().filter(|p| guard::filters(&p.guard).is_empty());
+    let mut wanted: Vec<Element> = unfiltered.flat_map(elements).collect();
     let mut hosts: Vec<Ipv6Addr> = pinholes.iter().map(|p| p.hole.internal).collect();
     hosts.dedup();
     wanted.extend(hosts.into_iter().filter_map(|host| select(pinholes.iter(), host)));
@@ -64,7 +71,7 @@ pub(super) fn difference(
     let mut seen = vec![false; wanted.len()];
     for found in installed {
         let slot = found.rule.slot();
-        if !matches!(slot, Slot::Pinhole(_) | Slot::Select6(_) | Slot::Filtered6(..)) {
+        if !matches!(slot, Slot::Pinhole(_) | Slot::Select6(_)) {
             continue;
         }
         match wanted.binary_search_by_key(&slot, |element| element.rule.slot()) {

@@ -147,6 +147,8 @@ pub struct Gateway<B: Backend> {
     closed: Closed,
     rng: Rng,
     wan: Wan,
+    /// The WAN's addresses when it had some last.
+    reached: Vec<Ipv4Addr>,
     lans: Vec<Lan>,
     events: VecDeque<Event>,
     update_id: u32,
@@ -169,6 +171,7 @@ impl<B: Backend> Gateway<B> {
             closed: Closed::default(),
             rng: Rng::new(seed),
             wan: Wan::default(),
+            reached: Vec::new(),
             lans: Vec::new(),
             events: VecDeque::new(),
             update_id: 0,
@@ -307,6 +310,13 @@ impl<B: Backend> Gateway<B> {
     pub fn set_wan(&mut self, wan: Wan) -> Result<(), BackendError> {
         let state = self.external();
         self.wan = wan;
+        // One that is gone for a moment, as with its link, may come back with its flows.
+        if !self.wan.addresses.is_empty() {
+            let before = std::mem::replace(&mut self.reached, self.wan.addresses.clone());
+            if before.iter().any(|address| !self.is_external((*address).into())) {
+                self.closed.note_address();
+            }
+        }
         self.tell_external(state);
         let done = self.ensure();
         self.behind |= done.is_err();
@@ -322,8 +332,8 @@ impl<B: Backend> Gateway<B> {
     }
 
     /// Whether the kernel may not hold what the table holds, because it refused something that
-    /// could not wait. The next change makes it good before anything else; a
-    /// [`resync`](Gateway::resync) does at once.
+    /// could not wait, or has not said what it made of a change. The next change makes it good before
+    /// anything else; a [`resync`](Gateway::resync) does at once.
     pub fn needs_resync(&self) -> bool {
         self.behind
     }
@@ -404,13 +414,15 @@ impl<B: Backend> Gateway<B> {
         if self.behind {
             self.repair(now)?;
         }
-        let mut unused = match self.backend.apply(changes, now) {
+        let done = match self.backend.apply(changes, now) {
             Err(BackendError::OutOfStep(_)) => {
                 self.repair(now)?;
-                self.backend.apply(changes, now)?
+                self.backend.apply(changes, now)
             }
-            done => done?,
+            done => done,
         };
+        self.behind |= matches!(done, Err(BackendError::Unanswered(_)));
+        let mut unused = done?;
         unused.sort_unstable();
         Ok(unused)
     }
@@ -433,6 +445,11 @@ impl<B: Backend> Gateway<B> {
         let mapping = self.table.take(id)?;
         if !elements::is_unused(&mapping, unused) {
             self.closed.note_mapping(&mapping, None);
+        }
+        if let Some(heir) =
+            self.table.at_internal(mapping.external.protocol, mapping.internal).next()
+        {
+            self.closed.note_heir(heir);
         }
         self.update_id = self.update_id.wrapping_add(1);
         Some(mapping)

@@ -6,6 +6,7 @@
 use crate::gateway::mapping::{clean_description, Id, Origin, Refusal};
 use crate::gateway::pinhole::{Hole, Pinhole, PinholeGranted, PinholeRequest};
 use crate::gateway::{guard, holes, Asker, Event, Gateway, Reason, LEASE_MIN};
+use crate::gateway::{FILTERS_MAX, FILTERS_PER_MAPPING};
 use crate::netfilter::Backend;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -271,6 +272,12 @@ impl<B: Backend> Gateway<B> {
         }
     }
 
+    /// Whether a pinhole with so many filters may come.
+    fn has_room_for(&self, filters: usize) -> bool {
+        let all: usize = self.pinholes.iter().map(|p| guard::filters(&p.guard).len()).sum();
+        filters <= FILTERS_PER_MAPPING && all + filters <= FILTERS_MAX
+    }
+
     /// Ends the pinholes of prefixes that are gone: at once where another prefix of its kind has
     /// come, else when [`PREFIX_GRACE`] is over.
     pub(super) fn withdraw_pinholes(&mut self, now: Instant) {
@@ -346,8 +353,10 @@ impl<B: Backend> Gateway<B> {
                 && internal_port != 0
                 && self.pinholes.find(&pinhole.hole).is_none()
                 && self.policy.admits6(pinhole.origin, internal, internal_port, false).is_ok()
-                && self.check_pinhole_room(internal).is_ok();
+                && self.check_pinhole_room(internal).is_ok()
+                && self.has_room_for(guard::filters(&pinhole.guard).len());
             if !admissible {
+                self.closed.note_pinhole(&pinhole, self.pinholes.find(&pinhole.hole));
                 continue;
             }
             if !self.table.may_adopt(pinhole.id) || self.pinholes.has(pinhole.id) {

@@ -1,8 +1,8 @@
 //! Getting back in step: with the kernel after a crash or an edit behind our back, with an earlier
 //! run after a restart.
 
-use crate::gateway::elements::{difference, CLOCK_TOLERANCE};
-use crate::gateway::guard::{Client, Filter, Guard};
+use crate::gateway::elements::{self, difference, CLOCK_TOLERANCE};
+use crate::gateway::guard::{self, Client, Filter, Guard, FILTERS_MAX, FILTERS_PER_MAPPING};
 use crate::gateway::mapping::{clean_description, External, Id, Mapping};
 use crate::gateway::pinhole::{Hole, Pinhole};
 use crate::gateway::table::ADOPTED_ID_MAX;
@@ -18,7 +18,7 @@ pub const RESYNC_BATCH: usize = 1024;
 impl<B: Backend> Gateway<B> {
     /// Reads mappings and pinholes back from the kernel after a crash: called once, before anything is added.
     /// Returns how many there are. What the rules forbid by now, conflicts, or is over the limits
-    /// is left out, and the kernel is made to agree.
+    /// is left out, and the kernel is made to agree; its flows have no leave any more.
     ///
     /// For the LAN nothing has happened, so there is no event.
     ///
@@ -36,7 +36,7 @@ impl<B: Backend> Gateway<B> {
 
     /// Puts back mappings and pinholes saved by an earlier run, with new ids where the old are taken. What has
     /// ended, conflicts with what is there, is forbidden by the rules, or is over the limits, is
-    /// left out. Returns how many are back. There is no event.
+    /// left out, and its flows have no leave any more. Returns how many are back. There is no event.
     ///
     /// # Errors
     /// The kernel refuses: none is back.
@@ -57,6 +57,17 @@ impl<B: Backend> Gateway<B> {
             return Err(error);
         }
         Ok(ids.len() + holes.len())
+    }
+
+    /// After a crash: of what an earlier run had saved the kernel has ended what was due, whose flows
+    /// have no leave any more. What else is not there was deleted, which may have spared its flows.
+    pub fn note_ended(&mut self, mappings: &[Mapping], pinholes: &[Pinhole], now: Instant) {
+        for mapping in mappings.iter().filter(|m| m.expires.is_some_and(|end| end <= now)) {
+            self.closed.note_mapping(mapping, self.table.find(&mapping.external));
+        }
+        for pinhole in pinholes.iter().filter(|pinhole| pinhole.expires <= now) {
+            self.closed.note_pinhole(pinhole, self.pinholes.find(&pinhole.hole));
+        }
     }
 
     /// Makes the kernel hold exactly what the table holds.
@@ -101,6 +112,14 @@ impl<B: Backend> Gateway<B> {
         self.behind = true;
         self.ensure()?;
         let installed = self.backend.list()?;
+        let filtered = elements::filtered(&self.table).chain(holes::filtered(&self.pinholes));
+        let (unwanted, filters) = elements::filters(filtered, &installed, now);
+        for batch in unwanted.chunks(RESYNC_BATCH) {
+            self.backend.apply(batch, now)?;
+        }
+        if !filters.is_empty() {
+            self.backend.apply(&filters, now)?;
+        }
         let holes = holes::difference(&self.pinholes, &installed, now);
         let mut changes = difference(&self.table, &installed, now).chain(holes);
         loop {
@@ -128,19 +147,19 @@ impl<B: Backend> Gateway<B> {
             }
         }
         let mut admitted = Vec::new();
-        for mapping in named {
-            if self.is_admissible(&mapping, now) {
-                admitted.push(mapping.id);
-                self.put(mapping);
+        let named = named.into_iter().map(|mapping| (mapping, true));
+        // Only after those is it known which ids are free.
+        for (mut mapping, has_name) in named.chain(nameless.into_iter().map(|m| (m, false))) {
+            if !self.is_admissible(&mapping, now) {
+                self.closed.note_mapping(&mapping, self.table.find(&mapping.external));
+                continue;
             }
-        }
-        // Only now is it known which ids are free.
-        for mut mapping in nameless {
-            if self.is_admissible(&mapping, now) {
+            if !has_name {
                 mapping.id = self.table.fresh_id();
-                admitted.push(mapping.id);
-                self.put(mapping);
             }
+            admitted.push(mapping.id);
+            self.closed.note_new(&mapping);
+            self.put(mapping);
         }
         admitted
     }
@@ -149,11 +168,14 @@ impl<B: Backend> Gateway<B> {
         let External { protocol, port, .. } = mapping.external;
         let host = mapping.internal.ip();
         let limits = self.policy.limits;
+        let filters = guard::filters(&mapping.guard).len();
         mapping.internal.port() != 0
             && mapping.expires.is_none_or(|end| end > now)
             && self.policy.admits(mapping.origin, protocol, port, mapping.internal, false).is_ok()
             && self.table.len() < usize::from(limits.mappings)
             && self.table.count_of(*host) < usize::from(limits.mappings_per_host)
+            && filters <= FILTERS_PER_MAPPING
+            && self.table.filters() + filters <= FILTERS_MAX
             && self.table.find(&mapping.external).is_none()
             && self
                 .table

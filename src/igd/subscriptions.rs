@@ -101,6 +101,11 @@ impl<P> Subscriptions<P> {
         self.0.is_empty()
     }
 
+    /// How many a host has.
+    pub fn count_of(&self, host: IpAddr) -> usize {
+        self.0.iter().filter(|s| s.host == host).count()
+    }
+
     /// Takes a subscription; it is not told anything before [`begin`](Subscriptions::begin).
     /// Returns `SID` and the seconds granted, or `None` when there is no room. `random` becomes
     /// the SID.
@@ -115,10 +120,9 @@ impl<P> Subscriptions<P> {
         now: Instant,
         random: [u8; 16],
     ) -> Option<(String, u32)> {
-        let of_host = self.0.iter().filter(|s| s.host == host).count();
         let of_v6 = self.0.iter().filter(|s| s.host.is_ipv6()).count();
         if self.0.len() >= SUBSCRIPTIONS_MAX
-            || of_host >= SUBSCRIPTIONS_PER_HOST
+            || self.count_of(host) >= SUBSCRIPTIONS_PER_HOST
             || (host.is_ipv6() && of_v6 >= SUBSCRIPTIONS_V6_MAX)
         {
             return None;

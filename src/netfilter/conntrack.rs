@@ -33,7 +33,7 @@ const LABELS: u16 = 22;
 const FILTER: u16 = 25;
 const FILTER_ORIGINAL: u16 = 1;
 const FILTER_REPLY: u16 = 2;
-/// Which fields of the original tuple a filter is by.
+/// Which fields of a tuple a filter is by.
 const BY_PROTOCOL: u32 = 1 << 3;
 const BY_SOURCE_PORT: u32 = 1 << 4;
 const BY_DESTINATION_PORT: u32 = 1 << 5;
@@ -73,6 +73,8 @@ pub enum Which {
     To(Protocol, u16),
     /// From this port.
     From(Protocol, u16),
+    /// Answered to this port, which is where packets leave from.
+    AnsweredTo(Protocol, u16),
 }
 
 /// Writes the request for the flows of one family. Kernels before 5.8 tell all of them.
@@ -81,10 +83,16 @@ pub fn dump(writer: &mut Writer, ipv6: bool, which: Which) -> u32 {
     writer.raw(&[if ipv6 { IPV6 } else { IPV4 }, 0, 0, 0]);
     let (protocol, by, kind, port) = match which {
         Which::All => return sequence,
-        Which::To(protocol, port) => (protocol, BY_DESTINATION_PORT, DESTINATION_PORT, port),
+        Which::To(protocol, port) | Which::AnsweredTo(protocol, port) => {
+            (protocol, BY_DESTINATION_PORT, DESTINATION_PORT, port)
+        }
         Which::From(protocol, port) => (protocol, BY_SOURCE_PORT, SOURCE_PORT, port),
     };
-    writer.nest(TUPLE_ORIGINAL, |w| {
+    let (tuple, filtered, unfiltered) = match which {
+        Which::AnsweredTo(..) => (TUPLE_REPLY, FILTER_REPLY, FILTER_ORIGINAL),
+        _ => (TUPLE_ORIGINAL, FILTER_ORIGINAL, FILTER_REPLY),
+    };
+    writer.nest(tuple, |w| {
         w.nest(TUPLE_PORTS, |w| {
             w.bytes(PROTOCOL, &[protocol.number()]);
             w.bytes(kind, &port.to_be_bytes());
@@ -92,8 +100,8 @@ pub fn dump(writer: &mut Writer, ipv6: bool, which: Which) -> u32 {
     });
     writer.nest(FILTER, |w| {
         // In the machine's order, other than every number of a tuple.
-        w.bytes(FILTER_ORIGINAL, &(BY_PROTOCOL | by).to_ne_bytes());
-        w.bytes(FILTER_REPLY, &0u32.to_ne_bytes());
+        w.bytes(filtered, &(BY_PROTOCOL | by).to_ne_bytes());
+        w.bytes(unfiltered, &0u32.to_ne_bytes());
     });
     sequence
 }

@@ -209,8 +209,9 @@ impl Reader<'_> {
                     }
                 }
                 (Field::Destination, Test::Is(start)) => {
-                    let addresses = &self.wan.addresses;
-                    if !addresses.iter().any(|address| address.octets().starts_with(start)) {
+                    // Only the first is told to clients.
+                    let address = self.wan.addresses.first();
+                    if !address.is_some_and(|address| address.octets().starts_with(start)) {
                         return Ok(None);
                     }
                 }

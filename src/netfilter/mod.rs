@@ -275,20 +275,23 @@ pub struct Flow {
 /// Most WAN addresses served at once.
 pub const WAN_ADDRESSES_MAX: usize = 16;
 
-/// Why a batch was not applied. Nothing of it is in the kernel then.
+/// Why a batch was not applied. Nothing of it is in the kernel then, unless it was
+/// [`Unanswered`](BackendError::Unanswered).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackendError {
     /// The table, a set or an element is not as the daemon believes: resync, then try again.
     OutOfStep(String),
     /// The kernel refuses, or cannot be asked.
     Failed(String),
+    /// What the kernel has made of the batch is not known: resync.
+    Unanswered(String),
 }
 
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BackendError::OutOfStep(text) => write!(f, "the kernel's table is not ours: {text}"),
-            BackendError::Failed(text) => f.write_str(text),
+            BackendError::Failed(text) | BackendError::Unanswered(text) => f.write_str(text),
         }
     }
 }

@@ -418,7 +418,7 @@ impl Backend for Nft {
         for _ in 0..=EXPIRED_RETRIES {
             let mut unused = Vec::new();
             let faults = self.attempt(changes, &counts, &gone, &mut unused, now);
-            let faults = faults.map_err(|e| refused(&e))?;
+            let faults = faults.map_err(|e| unanswered(&e))?;
             if faults.is_empty() {
                 return Ok(unused);
             }
@@ -472,7 +472,7 @@ impl Backend for Nft {
         now: Instant,
     ) -> bool {
         let wanted = (protocol, port, internal);
-        self.listeners.has(protocol, port, &wan.addresses, now)
+        self.listeners.has(protocol, port, wan, now)
             || self.forwards.has(&mut self.socket, &mut self.writer, wan, wanted)
     }
 
@@ -554,6 +554,11 @@ fn done(faults: io::Result<Vec<Fault>>) -> Result<(), BackendError> {
         None => Ok(()),
         Some(fault) => Err(refused(&io::Error::from_raw_os_error(fault.errno))),
     }
+}
+
+/// A batch may be done although its answer was lost.
+fn unanswered(error: &io::Error) -> BackendError {
+    BackendError::Unanswered(format!("nf_tables: no answer: {error}"))
 }
 
 fn refused(error: &io::Error) -> BackendError {

@@ -37,7 +37,7 @@ use crate::netlink::wire::{self, Writer};
 /// The table's name, in family inet.
 pub const TABLE: &str = "postern";
 /// Version of the layout. A table of another one is replaced, its mappings carried over.
-pub const SCHEMA: u8 = 3;
+pub const SCHEMA: u8 = 5;
 /// The conntrack label that marks what may pass the main firewall.
 pub const LABEL: u8 = 127;
 /// The conntrack mark bit that does so where the kernel has no labels, unless configured.

@@ -37,9 +37,19 @@ pub fn dump(writer: &mut Writer, (ipv6, protocol): (bool, Protocol)) {
     writer.raw(&request);
 }
 
-/// A port that somebody listens on, at this address of the router's or, unspecified, at all. `None`:
-/// only on one device, only by IPv6, or no answer.
-pub fn read(message: &Message<'_>) -> Option<(u16, Ipv4Addr)> {
+/// A port that somebody listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The port, never 0.
+    pub port: u16,
+    /// At this address of the router's or, unspecified, at all.
+    pub address: Ipv4Addr,
+    /// On the device with this number only, or 0 for all.
+    pub device: u32,
+}
+
+/// A listener as the kernel tells of it. `None`: only by IPv6, or no answer.
+pub fn read(message: &Message<'_>) -> Option<Listener> {
     let [family, _, _, _, high, low, _, _, address @ ..] = message.payload else { return None };
     let port = u16::from_be_bytes([*high, *low]);
     let device = ne32(message.payload.get(40..)?)?;
@@ -57,7 +67,7 @@ pub fn read(message: &Message<'_>) -> Option<(u16, Ipv4Addr)> {
         }
         _ => return None,
     };
-    (message.kind == BY_FAMILY && device == 0 && port != 0).then_some((port, address))
+    (message.kind == BY_FAMILY && port != 0).then_some(Listener { port, address, device })
 }
 
 #[cfg(test)]
@@ -97,15 +107,20 @@ mod tests {
 
     #[test]
     fn only_what_the_internet_could_reach_by_ipv4_counts() {
-        let heard = |bytes: &[u8]| read(&Messages(bytes).next().unwrap());
+        let heard = |bytes: &[u8]| {
+            let Listener { port, address, device } = read(&Messages(bytes).next().unwrap())?;
+            assert_eq!(port, 80);
+            Some((address, device))
+        };
         let lan = Ipv4Addr::new(192, 168, 1, 1);
-        assert_eq!(heard(&told(2, 80, 0, &[0; 4], None)), Some((80, Ipv4Addr::UNSPECIFIED)));
-        assert_eq!(heard(&told(2, 80, 0, &lan.octets(), None)), Some((80, lan)));
-        assert_eq!(heard(&told(2, 80, 7, &[0; 4], None)), None, "on one device");
-        assert_eq!(heard(&told(10, 80, 0, &[0; 16], Some(0))), Some((80, Ipv4Addr::UNSPECIFIED)));
+        assert_eq!(heard(&told(2, 80, 0, &[0; 4], None)), Some((Ipv4Addr::UNSPECIFIED, 0)));
+        assert_eq!(heard(&told(2, 80, 0, &lan.octets(), None)), Some((lan, 0)));
+        assert_eq!(heard(&told(2, 80, 7, &[0; 4], None)), Some((Ipv4Addr::UNSPECIFIED, 7)));
+        assert_eq!(heard(&told(2, 0, 0, &[0; 4], None)), None);
+        assert_eq!(heard(&told(10, 80, 0, &[0; 16], Some(0))), Some((Ipv4Addr::UNSPECIFIED, 0)));
         assert_eq!(heard(&told(10, 80, 0, &[0; 16], Some(1))), None);
         let mapped = lan.to_ipv6_mapped().octets();
-        assert_eq!(heard(&told(10, 80, 0, &mapped, Some(0))), Some((80, lan)));
+        assert_eq!(heard(&told(10, 80, 0, &mapped, Some(0))), Some((lan, 0)));
         assert_eq!(heard(&told(10, 80, 0, &[1; 16], Some(0))), None);
     }
 

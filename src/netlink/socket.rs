@@ -32,13 +32,24 @@ const NF_TABLES_GROUP: u32 = 7;
 /// `NFT_MSG_NEWGEN`: a change is whole, and who made it.
 const NEW_GENERATION: u16 = 10 << 8 | 15;
 
+/// The halves of a message's length that tell what fits one announcement, by the machine's order.
+const LENGTH: [u32; 2] = if cfg!(target_endian = "little") { [0, 1] } else { [3, 2] };
+
 /// Lets only those announcements through that are another process's, and of them only such as end
-/// its change and such as are of our table: who changes nothing of ours wakes us once at most.
+/// its change, such as are of our table, and such as hold several messages, whose first does not tell
+/// of what the others are.
 ///
 /// The offsets are those of the first message's kind, of the number of the socket that made the
 /// change, of the process's number in a [`NEW_GENERATION`] (`NFTA_GEN_PROC_PID`, which follows the
-/// generation's), and of the value of the first attribute, which in all others is the table's name.
-fn others_changes(table: &str, own: u32) -> [SockFilter; 12] {
+/// generation's), of the first message's length, and of the value of the first attribute, which in all
+/// others is the table's name.
+fn others_changes(table: &str, own: u32) -> [SockFilter; 20] {
+    const LOAD_8: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    const LOAD_LENGTH: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_LEN) as u16;
+    const SHIFT_LEFT: u16 = (libc::BPF_ALU | libc::BPF_LSH | libc::BPF_K) as u16;
+    const OR_KEPT: u16 = (libc::BPF_ALU | libc::BPF_OR | libc::BPF_X) as u16;
+    const KEEP: u16 = (libc::BPF_MISC | libc::BPF_TAX) as u16;
+    const EQUAL_KEPT: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_X) as u16;
     const LOAD_16: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
     const LOAD_32: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
@@ -53,9 +64,17 @@ fn others_changes(table: &str, own: u32) -> [SockFilter; 12] {
         SockFilter::new(LOAD_16, 0, 0, 4),
         SockFilter::new(EQUAL, 0, 2, kind.into()),
         SockFilter::new(LOAD_32, 0, 0, 32),
-        SockFilter::new(EQUAL, 6, 7, std::process::id()),
+        SockFilter::new(EQUAL, 14, 15, std::process::id()),
         SockFilter::new(LOAD_32, 0, 0, 12),
-        SockFilter::new(EQUAL, 4, 0, own),
+        SockFilter::new(EQUAL, 12, 0, own),
+        SockFilter::new(LOAD_8, 0, 0, LENGTH[1]),
+        SockFilter::new(SHIFT_LEFT, 0, 0, 8),
+        SockFilter::new(KEEP, 0, 0, 0),
+        SockFilter::new(LOAD_8, 0, 0, LENGTH[0]),
+        SockFilter::new(OR_KEPT, 0, 0, 0),
+        SockFilter::new(KEEP, 0, 0, 0),
+        SockFilter::new(LOAD_LENGTH, 0, 0, 0),
+        SockFilter::new(EQUAL_KEPT, 0, 5, 0),
         SockFilter::new(LOAD_32, 0, 0, 24),
         SockFilter::new(EQUAL, 0, 2, u32::from_be_bytes([a, b, c, d])),
         SockFilter::new(LOAD_32, 0, 0, 28),
@@ -129,12 +148,17 @@ impl Socket {
     }
 
     /// For announcements of nf_tables: one for each change that another process makes, and what is
-    /// changed in the table of this name, of at most seven bytes. What the socket with the number
-    /// `own` changes is not announced.
+    /// changed in the table of this name, of at most seven bytes, and elsewhere where that comes
+    /// together. What the socket with the number `own` changes is not announced.
     pub fn nf_tables_changes(table: &str, own: u32) -> io::Result<Socket> {
         let socket = Socket::open(NlFamily::Netfilter, &[NF_TABLES_GROUP])?;
-        SockRef::from(&sys::borrow_fd(&socket)).attach_filter(&others_changes(table, own))?;
+        socket.leave_out(table, own)?;
         Ok(socket)
+    }
+
+    /// Has such a socket leave out what another one with the number `own` changes from here on.
+    pub fn leave_out(&self, table: &str, own: u32) -> io::Result<()> {
+        SockRef::from(&sys::borrow_fd(self)).attach_filter(&others_changes(table, own))
     }
 
     /// The socket's number, by which the kernel tells it from others.

@@ -175,6 +175,8 @@ pub struct Message<'a> {
     pub flags: u16,
     /// The number of the request that it answers.
     pub sequence: u32,
+    /// The number of the socket that it is for or, of an announcement, that made the change.
+    pub port: u32,
     /// What follows the header.
     pub payload: &'a [u8],
 }
@@ -205,6 +207,7 @@ impl<'a> Iterator for Messages<'a> {
             kind: ne16(message.get(4..)?)?,
             flags: ne16(message.get(6..)?)?,
             sequence: ne32(message.get(8..)?)?,
+            port: ne32(message.get(12..)?)?,
             payload: message.get(HEADER_LEN..)?,
         };
         self.0 = skip(self.0, length);

@@ -45,6 +45,9 @@ const fn n(call: libc::c_long) -> u16 {
 const ALLOWED: &[u16] = &[
     n(libc::SYS_epoll_pwait), n(libc::SYS_recvfrom), n(libc::SYS_sendto), n(libc::SYS_clock_gettime),
     #[cfg(any(target_arch = "arm", target_arch = "mips"))] n(BASE + 403), // clock_gettime64
+    // What glibc makes of send and recv, where musl and the other machines take sendto and recvfrom.
+    #[cfg(any(target_arch = "arm", target_arch = "mips"))] n(libc::SYS_send),
+    #[cfg(any(target_arch = "arm", target_arch = "mips"))] n(libc::SYS_recv),
     n(libc::SYS_read), n(libc::SYS_write), n(libc::SYS_close), n(libc::SYS_fcntl), n(libc::SYS_openat),
     n(libc::SYS_setsockopt), n(libc::SYS_getsockopt), n(libc::SYS_getsockname), n(libc::SYS_getpeername),
     n(libc::SYS_accept4), n(libc::SYS_accept), n(libc::SYS_epoll_ctl), n(libc::SYS_bind), n(libc::SYS_listen),
@@ -215,6 +218,13 @@ mod tests {
                 assert_eq!(of(call, [0; 3]), KILL, "{call}");
             }
         }
+    }
+
+    #[cfg(any(target_arch = "arm", target_arch = "mips"))]
+    #[test]
+    fn sockets_are_read_and_written_by_either_c_library_270() {
+        let calls = [libc::SYS_send, libc::SYS_recv, libc::SYS_sendto, libc::SYS_recvfrom];
+        assert_eq!(calls.map(|call| of(call, [0; 3])), [ALLOW; 4]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ table inet fw4 {
         udp dport >= 65000 redirect to :9
         dnat ip to udp dport map { 6000 : 192.168.1.20, 6001 : 192.168.1.21 }
         ip daddr 11.22.33.99 tcp dport 443 dnat ip to 192.168.1.20
+        ip daddr 11.22.33.5 counter dnat ip to 192.168.1.20 comment "all of the second address"
         meta mark 0x1 dnat ip to 192.168.1.20
         dnat ip6 to 2001:db8:1::20
     }
@@ -51,6 +52,7 @@ fn may_have(alice: &ControlPoint<'_>, protocol: &'static str, port: u16) -> bool
 fn what_the_owner_forwards_is_not_given_to_others() {
     // Conformance 129, 207, 252.
     let world = World::new();
+    world.ip(Host::Router, "addr add 11.22.33.5/24 dev wan");
     let daemon = world.start();
     let alice = world.control_point(FROM_ALICE, IGD1);
     assert_eq!(alice.add(&ask("TCP", 8081, 8080)), Ok(()), "nothing is forwarded yet");

@@ -169,6 +169,19 @@ fn a_reload_with_a_port_that_cannot_be_served_changes_nothing_305() {
 }
 
 #[test]
+fn bridges_whose_packets_pass_the_firewall_are_told_at_the_start_245() {
+    let world = World::new();
+    const SWITCH: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    for (value, told) in [("0", false), ("1", true)] {
+        // Where the kernel has no such switch, bridged packets pass no firewall.
+        let there = world.inside(Host::Router, || fs::write(SWITCH, value).is_ok());
+        let daemon = world.start();
+        assert_eq!(daemon.log().contains("bridge-nf-call-iptables"), told && there);
+        daemon.stop();
+    }
+}
+
+#[test]
 fn the_daemon_is_one_thread_and_small() {
     // Design invariant 7 and §4.
     let world = World::new();

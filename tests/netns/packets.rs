@@ -135,6 +135,30 @@ fn a_mapped_endpoint_sends_from_its_external_port_and_nobody_else_does() {
 }
 
 #[test]
+fn no_lan_host_takes_another_s_port_by_way_of_the_external_address_either() {
+    // Conformance 246, 247.
+    let world = World::new();
+    let _daemon = world.start();
+    let _servers = [
+        world.udp_server(Host::Alice, (ALICE, 7001)),
+        world.tcp_server(Host::Alice, (ALICE, 7001)),
+    ];
+    let alice = world.control_point(FROM_ALICE, IGD2);
+    for protocol in ["UDP", "TCP"] {
+        alice.add(&ask(protocol, 17000, 7000)).unwrap();
+        alice.add(&ask(protocol, 17001, 7001)).unwrap();
+    }
+    // Bob's own port is that by which the world, the LAN included, knows Alice's 7000.
+    let bob = FROM_BOB.port(17000);
+    for seen in [world.udp(bob, external(17001)), world.tcp(bob, external(17001))] {
+        let seen = seen.unwrap();
+        assert_eq!(seen.ip(), EXTERNAL);
+        assert_ne!(seen.port(), 17000);
+    }
+    assert_eq!(world.udp(FROM_BOB.port(7779), external(17001)), Ok(external(7779)));
+}
+
+#[test]
 fn an_ipv4_mapping_opens_nothing_for_ipv6() {
     // Design invariant 10.
     let world = World::new();

@@ -1,9 +1,11 @@
 //! What has come in through a port goes on no longer than the port is open.
 
-use crate::clients::{ask, IGD1, IGD2};
+use crate::clients::{ask, Ask, IGD1, IGD2};
 use crate::pcp_client::{filter, map, Pcp};
 use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_BOB, FROM_OTHER_PEER, FROM_PEER};
 use crate::world::{succeed, Host, World, ALICE, ALICE6, EXTERNAL, PEER};
+use rustix::process::{getrlimit, prlimit, Pid, Resource, Rlimit, Signal};
+use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
@@ -13,10 +15,15 @@ const TO: (Ipv4Addr, u16) = (EXTERNAL, 17000);
 /// How soon a connection must be ended, and how long one that must not be is looked at.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Alice answers every byte on a port of hers, on as many connections as come.
+/// Alice answers every byte on a port of hers, on a few connections.
 fn echo(world: &World, at: impl Into<SocketAddr>) -> JoinHandle<()> {
+    echo_of(world, Host::Alice, at)
+}
+
+/// A host does.
+fn echo_of(world: &World, host: Host, at: impl Into<SocketAddr>) -> JoinHandle<()> {
     let at = at.into();
-    let listener = world.inside(Host::Alice, || TcpListener::bind(at).unwrap());
+    let listener = world.inside(host, || TcpListener::bind(at).unwrap());
     thread::spawn(move || {
         for stream in listener.incoming().take(4) {
             let mut stream = stream.unwrap();
@@ -33,8 +40,20 @@ struct Connection(TcpStream);
 
 impl Connection {
     fn open(world: &World, from: Host, to: impl Into<SocketAddr>) -> Connection {
+        Connection::from(world, End::v4(from, Ipv4Addr::UNSPECIFIED, 0), to)
+    }
+
+    /// The same from a port of the host's.
+    fn from(world: &World, from: End, to: impl Into<SocketAddr>) -> Connection {
         let to = to.into();
-        let stream = world.inside(from, || TcpStream::connect_timeout(&to, SOON).unwrap());
+        let stream: TcpStream = world.inside(from.host, || {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+            if from.source.port() != 0 {
+                socket.bind(&from.source.into()).unwrap();
+            }
+            socket.connect_timeout(&to.into(), SOON).unwrap();
+            socket.into()
+        });
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let mut connection = Connection(stream);
         assert!(connection.passes());
@@ -144,8 +163,46 @@ fn a_lease_that_ends_a_rule_that_comes_and_a_port_that_leads_elsewhere_end_it_to
     let mut through = Connection::open(&world, Host::Internet, TO);
     let rules = "config perm_rule\n\toption action 'deny'\n";
     world.configure(&(world.config("") + rules));
-    daemon.signal(rustix::process::Signal::HUP);
+    daemon.signal(Signal::HUP);
     through.ends();
+}
+
+#[test]
+fn a_look_that_fails_is_made_up_for() {
+    let world = World::new();
+    let daemon = world.start();
+    let _server = echo(&world, (ALICE, 7000));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&crate::clients::Ask { lease: 1, ..ask("TCP", 17000, 7000) }).unwrap();
+    let mut through = Connection::open(&world, Host::Internet, TO);
+    // No descriptor is left for the question.
+    let pid = Pid::from_raw(daemon.pid().try_into().unwrap());
+    let none = Rlimit { current: Some(0), ..getrlimit(Resource::Nofile) };
+    let before = prlimit(pid, Resource::Nofile, none).unwrap();
+    world.wait_for(|_| daemon.log().contains("trying again"));
+    prlimit(pid, Resource::Nofile, before).unwrap();
+    assert!(through.passes());
+    through.ends();
+}
+
+#[test]
+fn outbound_connections_of_a_mapped_port_go_on_however_much_is_closed() {
+    let world = World::new();
+    let daemon = world.start();
+    let _outside = echo_of(&world, Host::Internet, (PEER, 9000));
+    let mut outbound = Connection::from(&world, FROM_ALICE.port(7000), (PEER, 9000));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("TCP", 17000, 7000)).unwrap();
+    // More than are remembered one by one.
+    for port in 0..100 {
+        alice.add(&ask("TCP", 18000 + port, 7001)).unwrap();
+    }
+    let rule = "config perm_rule\n\toption action 'deny'\n\toption ext_ports '18000-18099'\n\
+                \toption int_addr '0.0.0.0/0'\n\toption int_ports '0-65535'\n";
+    world.configure(&(world.config("") + rule));
+    daemon.signal(Signal::HUP);
+    world.wait_for(|world| world.rows().len() == 1);
+    outbound.goes_on();
 }
 
 #[test]
@@ -216,6 +273,151 @@ fn a_new_udp_mapping_takes_the_flows_of_its_endpoint_to_its_port() {
     map(FROM_ALICE, 7000, 17000).open(&world);
     // The same flow as before, which would have gone on from its old port.
     world.wait_for(|world| world.udp(from, (PEER, 9000)) == Ok((EXTERNAL, 17000).into()));
+}
+
+/// Asserts that a host's packets leave from this port soon.
+fn leaves_soon(world: &World, from: End, to: (Ipv4Addr, u16), port: u16) {
+    world.wait_for(|world| world.udp(from, to).map(|seen| seen.port()) == Ok(port));
+}
+
+#[test]
+fn a_new_udp_mapping_takes_its_port_from_the_flows_of_others() {
+    let world = World::new();
+    let _daemon = world.start();
+    let _outside = world.udp_server(Host::Internet, (PEER, 9000));
+    let to = (PEER, 9000);
+    let bob = FROM_BOB.port(17000);
+    assert_eq!(world.udp(bob, to).unwrap().port(), 17000);
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7000), to, 17000);
+    assert_ne!(world.udp(bob, to).unwrap().port(), 17000);
+
+    // The same from hand to hand.
+    alice.delete("UDP", 17000).unwrap();
+    let bobs = world.control_point(FROM_BOB, IGD1);
+    bobs.add(&crate::clients::bob_asks("UDP", 17000, 7000)).unwrap();
+    leaves_soon(&world, FROM_BOB.port(7000), to, 17000);
+    assert_ne!(world.udp(FROM_ALICE.port(7000), to).unwrap().port(), 17000);
+}
+
+#[test]
+fn a_new_udp_mapping_takes_over_what_went_to_the_router_itself() {
+    let world = World::new();
+    let _daemon = world.start();
+    let _server = world.udp_server(Host::Alice, (ALICE, 7000));
+    let bob = FROM_BOB.port(7777);
+    // A flow to the router: its port answers by ICMP, or not at all.
+    world.udp(bob, TO).unwrap_err();
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    world.wait_for(|world| world.udp(bob, TO).is_ok());
+    // Many clients delete and add when they start.
+    alice.delete("UDP", 17000).unwrap();
+    world.wait_for(|world| world.udp(bob, TO).is_err());
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    world.wait_for(|world| world.udp(bob, TO).is_ok());
+}
+
+#[test]
+fn udp_flows_follow_an_endpoint_whose_port_becomes_another() {
+    let world = World::new();
+    let daemon = world.start();
+    let _outside = world.udp_server(Host::Internet, (PEER, 9000));
+    let to = (PEER, 9000);
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7000), to, 17000);
+    // To another port of the host.
+    assert_eq!(world.udp(FROM_ALICE.port(7001), to).unwrap().port(), 7001);
+    alice.add(&ask("UDP", 17000, 7001)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7001), to, 17000);
+    // To that of the mapping that is left.
+    alice.add(&ask("UDP", 17001, 7001)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7001), to, 17000);
+    alice.delete("UDP", 17000).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7001), to, 17001);
+    // Enabled after it was not; and begun while the daemon did not run.
+    alice.add(&Ask { enabled: false, ..ask("UDP", 17002, 7002) }).unwrap();
+    assert_eq!(world.udp(FROM_ALICE.port(7002), to).unwrap().port(), 7002);
+    alice.add(&ask("UDP", 17002, 7002)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7002), to, 17002);
+    alice.add(&ask("UDP", 17003, 7003)).unwrap();
+    daemon.stop();
+    assert_eq!(world.udp(FROM_ALICE.port(7003), to).unwrap().port(), 7003);
+    let _daemon = world.start();
+    leaves_soon(&world, FROM_ALICE.port(7003), to, 17003);
+}
+
+#[test]
+fn what_came_in_by_an_address_that_is_lost_goes_on_by_none_other_299() {
+    let world = World::new();
+    let _daemon = world.start();
+    let next = Ipv4Addr::new(11, 22, 33, 44);
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    let server = world.inside(Host::Alice, || UdpSocket::bind((ALICE, 7000)).unwrap());
+    let peer = world.inside(Host::Internet, || UdpSocket::bind((PEER, 9000)).unwrap());
+    for socket in [&server, &peer] {
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    }
+    peer.send_to(b"in", TO).unwrap();
+    assert_eq!(server.recv_from(&mut [0; 8]).unwrap().1, (PEER, 9000).into());
+    let sent_from = |address: Ipv4Addr| {
+        server.send_to(b"out", (PEER, 9000)).unwrap();
+        matches!(peer.recv_from(&mut [0; 8]), Ok((_, from)) if from == (address, 17000).into())
+    };
+    assert!(sent_from(EXTERNAL));
+    // The link is down for a moment: the flow is the same afterwards.
+    world.ip(Host::Router, "link set wan down");
+    world.wait_for_state("no-external-address");
+    world.ip(Host::Router, "link set wan up");
+    world.wait_for_state("active");
+    world.wait_for(|_| sent_from(EXTERNAL));
+    peer.send_to(b"in", TO).unwrap();
+    assert_eq!(server.recv_from(&mut [0; 8]).unwrap().1, (PEER, 9000).into());
+
+    world.wan_address(next);
+    let start = Instant::now();
+    while !sent_from(next) {
+        assert!(start.elapsed() < SOON * 2, "it leaves from the old address");
+    }
+}
+
+#[test]
+fn what_ended_or_is_denied_by_the_next_start_is_ended_then() {
+    let world = World::new();
+    let daemon = world.start();
+    let _servers = [7000, 7001, 7002].map(|port| echo(&world, (ALICE, port)));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    let short = |lease| crate::clients::Ask { lease, ..ask("TCP", 17000, 7000) };
+    alice.add(&ask("TCP", 17001, 7001)).unwrap();
+    alice.add(&ask("TCP", 17002, 7002)).unwrap();
+    let mut denied = Connection::open(&world, Host::Internet, (EXTERNAL, 17001));
+    let mut kept = Connection::open(&world, Host::Internet, (EXTERNAL, 17002));
+    alice.add(&short(1)).unwrap();
+    let mut ended = Connection::open(&world, Host::Internet, TO);
+    daemon.stop();
+    thread::sleep(Duration::from_millis(1100));
+    assert!(ended.passes() && denied.passes(), "nobody was there to end it");
+    let rule = "config perm_rule\n\toption action 'deny'\n\toption ext_ports '17001'\n\
+                \toption int_addr '0.0.0.0/0'\n\toption int_ports '0-65535'\n";
+    let daemon = world.start_with(&(world.config("") + rule));
+    ended.ends();
+    denied.ends();
+
+    // A crash: the kernel ends the lease, and the file that was written before tells of it.
+    alice.add(&short(4)).unwrap();
+    let begun = Instant::now();
+    let mut ended = Connection::open(&world, Host::Internet, TO);
+    daemon.stop();
+    let config = world.config("") + rule;
+    world.start_with(&config).crash();
+    thread::sleep(Duration::from_millis(4100).saturating_sub(begun.elapsed()));
+    assert!(ended.passes());
+    let _daemon = world.start_with(&config);
+    ended.ends();
+    kept.goes_on();
 }
 
 #[test]

@@ -40,6 +40,30 @@ fn an_element_that_is_deleted_by_hand_is_a_deletion_and_told() {
 }
 
 #[test]
+fn a_change_among_changes_of_other_tables_is_met_as_well() {
+    let world = World::new();
+    let daemon = world.start();
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    alice.add(&ask("UDP", 17000, 7000)).unwrap();
+    alice.add(&ask("UDP", 17001, 7001)).unwrap();
+    // The kernel tells of one change in one piece, as long as that is not too long.
+    let others = (0..200).map(|n| format!("add element ip other many {{ {n} }}\n"));
+    let others: String = others.collect();
+    let table = "add table ip other\nadd set ip other many { type mark; }\n";
+    world.nft(&format!("{table}delete element inet postern w0_any {{ udp . 17000 }}"));
+    soon(|| world.rows().len() == 1);
+    world.nft(&format!(
+        "{table}{others}delete element inet postern w0_any {{ udp . 17001 }}\n{others}"
+    ));
+    soon(|| world.rows().is_empty());
+    let before = daemon.log().matches("changed by somebody else").count();
+    world.nft(&format!("flush set ip other many\n{others}"));
+    thread::sleep(SOON);
+    let after = daemon.log().matches("changed by somebody else").count();
+    assert_eq!(after, before, "that was not ours");
+}
+
+#[test]
 fn what_is_put_in_by_hand_is_undone_and_what_is_broken_is_mended() {
     let world = World::new();
     let _daemon = world.start();

@@ -3,6 +3,7 @@
 use crate::clients::{ask, header, msearch, ControlPoint, GROUP, IGD1, IGD2};
 use crate::traffic::{End, FROM_ALICE, FROM_PEER, REFUSED};
 use crate::world::{Host, World, ALICE, EXTERNAL, PEER, ROUTER};
+use socket2::{Domain, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Instant;
 
@@ -69,7 +70,19 @@ fn what_the_router_itself_listens_on_is_not_taken_from_it() {
     let _wireguard = world.udp_server(Host::Router, (Ipv4Addr::UNSPECIFIED, 51820));
     let _web = world.tcp_server(Host::Router, (std::net::Ipv6Addr::UNSPECIFIED, 8443));
     let _inside = world.udp_server(Host::Router, (ROUTER, 5353));
+    // Bound to a device, as a DHCP client is to the WAN's.
+    let bound = |device: &[u8], port: u16| {
+        world.inside(Host::Router, || {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+            socket.bind_device(Some(device)).unwrap();
+            socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into()).unwrap();
+            socket
+        })
+    };
+    let _bound = [bound(b"wan", 20068), bound(b"br-lan", 20067)];
     let alice = world.control_point(FROM_ALICE, IGD1);
+    assert_eq!(alice.add(&ask("UDP", 20068, 7000)), Err(718));
+    assert_eq!(alice.add(&ask("UDP", 20067, 7000)), Ok(()));
     assert_eq!(alice.add(&ask("UDP", 51820, 7000)), Err(718));
     assert_eq!(alice.add(&ask("TCP", 8443, 7000)), Err(718));
     assert_eq!(alice.add(&ask("TCP", 51820, 7000)), Ok(()));

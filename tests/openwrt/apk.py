@@ -163,7 +163,7 @@ with tempfile.TemporaryDirectory() as work:
         "name": "postern", "version": "0.1.0-r1", "description": "UPnP IGD, NAT-PMP and PCP daemon",
         "arch": "mips_24kc", "license": "MIT OR Apache-2.0", "origin": "openwrt/postern",
         "maintainer": "The Postern authors", "installed-size": sum(len(data) for _, data in files.values()),
-        "depends": [{"name": n} for n in ("firewall4", "kmod-nf-conntrack-netlink", "kmod-nft-nat")],
+        "depends": [{"name": n} for n in ("firewall4", "kmod-inet-diag", "kmod-nf-conntrack-netlink", "kmod-nft-nat")],
         "provides": [{"name": "miniupnpd", "version": "0.1.0-r1"}]}
     lists = {name: files.pop(name)[1].decode() for name in list(files) if name.startswith("lib/apk/packages/")}
     assert {name: mode for name, (mode, _) in files.items()} == {

@@ -43,7 +43,7 @@ with tempfile.TemporaryDirectory() as work:
     assert data["./usr/sbin/postern"][1] == b"program" * 1000
     size = sum(len(content) for _, content in data.values())
     assert control["./control"][1].decode().splitlines() == [
-        "Package: postern", "Version: 0.1.0-1", "Depends: firewall4, kmod-nf-conntrack-netlink, kmod-nft-nat",
+        "Package: postern", "Version: 0.1.0-1", "Depends: firewall4, kmod-inet-diag, kmod-nf-conntrack-netlink, kmod-nft-nat",
         "Conflicts: miniupnpd-nftables, miniupnpd-iptables", "Provides: miniupnpd",
         "Replaces: miniupnpd-nftables, miniupnpd-iptables", "Source: openwrt/postern",
         "SourceName: postern", "License: MIT OR Apache-2.0", "Section: net",

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::gateway::guard::{Client, Filter, Guard};
+use crate::gateway::pinhole::{Hole, Pinhole};
 use crate::gateway::{Closed, MapRequest, Place, CLOSED_MAX};
 use std::net::SocketAddr;
 
@@ -22,7 +23,13 @@ fn only_what_was_closed_or_leads_elsewhere_is_looked_at() {
     assert_eq!(places(&mut lab), [], "a TCP port was opened");
     lab.open(&udp(ALICE, 3000));
     let endpoint = SocketAddrV4::new(ALICE, 3000);
-    assert_eq!(places(&mut lab), [Place::Endpoint(UDP, endpoint)]);
+    let opened = [Place::Endpoint(UDP, endpoint), Place::Opened(UDP, 3000)];
+    assert_eq!(places(&mut lab), opened);
+    let disabled = Request { enabled: false, ..udp(ALICE, 3000) };
+    lab.add(&disabled).unwrap();
+    assert_eq!(places(&mut lab), [Place::Port(UDP, 3000)]);
+    lab.add(&udp(ALICE, 3000)).unwrap();
+    assert_eq!(places(&mut lab), opened, "enabled again");
     lab.add(&ask(ALICE, 3000)).unwrap();
     assert!(!lab.gateway.has_closed(), "refreshed");
     let elsewhere = Request { internal: SocketAddrV4::new(ALICE, 3001), ..ask(ALICE, 3000) };
@@ -34,6 +41,54 @@ fn only_what_was_closed_or_leads_elsewhere_is_looked_at() {
     assert_eq!(places(&mut lab), [], "nothing could come in");
     lab.wait(4000);
     assert_eq!(places(&mut lab), [Place::Port(UDP, 3000)], "its time was up");
+}
+
+#[test]
+fn an_address_that_is_lost_takes_its_flows_along_but_not_while_there_is_none_299() {
+    let mut lab = Lab::new();
+    lab.open(&udp(ALICE, 3000));
+    places(&mut lab);
+    let other = Ipv4Addr::new(203, 0, 113, 9);
+    let wan = |lab: &mut Lab, addresses: &[Ipv4Addr]| {
+        let device = Some("wan0".into());
+        let wan = Wan { device, device6: None, addresses: addresses.to_vec() };
+        lab.gateway.set_wan(wan).unwrap();
+        lab.gateway.take_closed().everywhere
+    };
+    let lets_in = |lab: &Lab, address: Ipv4Addr| {
+        let [remote, to] = [(REMOTE, 9), (address, 3000)].map(SocketAddr::from);
+        lab.gateway.lets_in(UDP, remote, to, (ALICE, 3000).into())
+    };
+    assert!(!wan(&mut lab, &[PUBLIC, other]), "one more");
+    assert!(lets_in(&lab, PUBLIC) && lets_in(&lab, other));
+    assert!(!wan(&mut lab, &[]));
+    assert!(lets_in(&lab, PUBLIC), "it may come back");
+    assert!(!wan(&mut lab, &[other, PUBLIC]));
+    assert!(wan(&mut lab, &[other]));
+    assert!(!lets_in(&lab, PUBLIC) && lets_in(&lab, other));
+    wan(&mut lab, &[]);
+    assert!(wan(&mut lab, &[PUBLIC]), "after a while without");
+    assert!(lets_in(&lab, PUBLIC) && !lets_in(&lab, other));
+}
+
+#[test]
+fn who_else_may_leave_from_a_port_or_go_on_to_its_host() {
+    let mut lab = Lab::new();
+    lab.open(&udp(ALICE, 3000));
+    let only = Request { remote: Some(REMOTE), ..udp(ALICE, 3001) };
+    lab.open(&only);
+    lab.open(&Request { enabled: false, ..udp(ALICE, 3002) });
+    let of_others =
+        |host, from, port| lab.gateway.is_of_others(UDP, port, SocketAddrV4::new(host, from));
+    assert!(!of_others(ALICE, 3000, 3000) && of_others(ALICE, 3001, 3000));
+    assert!(of_others(BOB, 3000, 3000) && !of_others(BOB, 3000, 3002));
+    assert!(!of_others(BOB, 3000, 3003), "nobody's");
+    let leads = |from: Ipv4Addr, to: Ipv4Addr, port| {
+        lab.gateway.leads_on(UDP, (from, 9).into(), (to, port).into())
+    };
+    assert!(leads(BOB, PUBLIC, 3000) && leads(REMOTE, PUBLIC, 3001));
+    assert!(!leads(BOB, PUBLIC, 3001) && !leads(BOB, PUBLIC, 3002));
+    assert!(!leads(BOB, ROUTER, 3000) && !leads(PUBLIC, PUBLIC, 3000));
 }
 
 #[test]
@@ -98,6 +153,76 @@ fn too_many_places_are_all_of_them() {
     assert!(closed.everywhere && closed.places.len() == CLOSED_MAX);
     assert!(closed.has(&Place::Port(UDP, 9)));
     assert!(lab.gateway.take_closed().is_empty());
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_looked_at_with_what_has_come_since() {
+    let mut lab = Lab::new();
+    let close = |lab: &mut Lab, ports: std::ops::Range<u16>| {
+        for port in ports {
+            lab.open(&ask(ALICE, port));
+            lab.gateway.backend().set_connections(&Slot::Forward(TCP, port, None), 1);
+            lab.delete(Asker::Owner, TCP, port).unwrap();
+        }
+    };
+    close(&mut lab, 3000..3002);
+    let closed = lab.gateway.take_closed();
+    close(&mut lab, 2999..3001);
+    lab.gateway.put_back(closed.clone());
+    assert_eq!(places(&mut lab), [2999, 3000, 3001].map(|port| Place::Port(TCP, port)));
+    close(&mut lab, 4000..4000 + CLOSED_MAX as u16);
+    lab.gateway.put_back(closed);
+    assert!(lab.gateway.take_closed().everywhere);
+    lab.gateway.put_back(Closed { everywhere: true, ..Closed::default() });
+    assert!(lab.gateway.take_closed().everywhere);
+}
+
+#[test]
+fn what_ends_or_is_denied_while_nobody_runs_is_looked_at_at_the_start() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    lab.open(&Request { lease: Some(secs(5)), ..ask(ALICE, 3001) });
+    lab.open(&ask(ALICE, 3002));
+    let (saved, begun) = (lab.rows(), lab.now);
+    let policy = Policy { rules: vec![rule(false, 3002..=3002)], ..Policy::default() };
+    let wanted = [3001, 3002].map(|port| Place::Port(TCP, port));
+
+    // A restart puts back what was saved.
+    lab.now += secs(6);
+    let mut restarted = Lab::with(policy.clone());
+    restarted.gateway.restore(saved.clone(), Vec::new(), lab.now).unwrap();
+    assert_eq!((restarted.ports(), places(&mut restarted)), (vec![3000], wanted.to_vec()));
+
+    // After a crash the kernel tells what is open.
+    let memory = lab.gateway.backend();
+    memory.set_now(lab.now);
+    lab.gateway = Gateway::new(std::mem::take(memory), policy, 1);
+    lab.gateway.adopt(lab.now).unwrap();
+    assert_eq!(places(&mut lab), [Place::Port(TCP, 3002)]);
+    lab.gateway.note_ended(&saved, &[], lab.now);
+    assert_eq!(places(&mut lab), wanted[..1]);
+
+    let hole = Hole {
+        internal: "2001:db8::10".parse().unwrap(),
+        internal_port: 7000,
+        protocol: TCP,
+        remote: None,
+        remote_port: None,
+    };
+    let pinhole = Pinhole {
+        id: Id(9),
+        unique_id: 3,
+        hole,
+        expires: begun + secs(1),
+        origin: Origin::Upnp,
+        description: String::new(),
+        guard: None,
+    };
+    let host = [Place::Host(TCP, hole.internal, 7000)];
+    lab.gateway.note_ended(&[], std::slice::from_ref(&pinhole), lab.now);
+    assert_eq!(places(&mut lab), host);
+    lab.gateway.restore(Vec::new(), vec![pinhole], lab.now).unwrap();
+    assert_eq!(places(&mut lab), host);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::gateway::elements::difference;
-use crate::gateway::{ExternalState, Reason, RESYNC_BATCH};
+use crate::gateway::guard::{Client, Filter, Guard};
+use crate::gateway::{ExternalState, MapRequest, Reason, RESYNC_BATCH};
 use crate::netfilter::memory::Kept;
 use crate::netfilter::{Change, Note, WAN_ADDRESSES_MAX};
 
@@ -257,6 +258,53 @@ fn a_resync_puts_back_what_others_changed_and_leaves_the_rest_alone_301() {
     let mut close_enough = good.clone();
     close_enough[2].expires = Some(sooner);
     assert_eq!(lab.kernel(), close_enough);
+}
+
+#[test]
+fn of_filters_those_that_a_mapping_has_come_together_and_too_many_do_not_come() {
+    let filters: Vec<Filter> =
+        (1..=16).map(|port| Filter::new(REMOTE.into(), 32, port).unwrap()).collect();
+    let client = Client { nonce: [7; 12], port: 1, peer_port: 0 };
+    let mut lab = Lab::with(limits(1000, 1000));
+    let request = |port, filters: &[Filter]| MapRequest {
+        client: ALICE,
+        origin: Origin::Pcp,
+        protocol: TCP,
+        internal: SocketAddrV4::new(ALICE, port),
+        port: Port::Exactly(port),
+        remote: None,
+        lease: secs(3600),
+        guard: Some(Guard { client, filters: filters.to_vec() }),
+        replaces_filters: false,
+    };
+    for port in 3000..3016 {
+        lab.gateway.map(&request(port, &filters), lab.now).unwrap();
+    }
+    let (good, saved) = (lab.kernel(), lab.rows());
+    let changes = lab.gateway.backend().changes();
+    lab.gateway.backend().elements_mut().remove(&Slot::Filtered(TCP, 3001, filters[3]));
+    lab.gateway.resync(lab.now).unwrap();
+    assert_eq!((lab.kernel(), lab.gateway.backend().changes() - changes), (good, 16));
+    lab.gateway.backend().elements_mut().clear();
+    let applies = lab.gateway.backend().applies();
+    lab.gateway.resync(lab.now).unwrap();
+    assert_eq!(lab.gateway.backend().applies() - applies, 2, "those of all at once");
+
+    // What a file or the kernel has is held to the limits.
+    let mut more = saved;
+    for id in [17, 18, 19] {
+        let mut mapping = more[0].clone();
+        (mapping.id, mapping.external.port) = (Id(id), 4000 + id as u16);
+        mapping.internal.set_port(4000 + id as u16);
+        more.push(mapping);
+    }
+    more[17].guard.as_mut().unwrap().filters.clear();
+    let extra = Filter::new(REMOTE.into(), 32, 17).unwrap();
+    more[0].guard.as_mut().unwrap().filters.push(extra);
+    let mut lab = Lab::with(limits(1000, 1000));
+    assert_eq!(lab.gateway.restore(more, Vec::new(), lab.now), Ok(17));
+    assert!(!lab.ports().contains(&3000) && lab.ports().contains(&4018));
+    assert!(lab.ports().contains(&4017) && !lab.ports().contains(&4019));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::gateway::ExternalState;
+use crate::netfilter::memory::Kept;
 use crate::netfilter::BackendError;
 
 #[test]
@@ -201,6 +202,31 @@ fn a_kernel_that_stays_out_of_step_is_a_refusal() {
     assert!(lab.gateway.needs_resync());
     lab.open(&ask(ALICE, 3001));
     assert!(!lab.gateway.needs_resync());
+}
+
+#[test]
+fn a_change_whose_answer_is_lost_is_looked_into() {
+    let mut lab = Lab::new();
+    lab.open(&ask(ALICE, 3000));
+    let good = lab.kernel();
+    let lost = || BackendError::Unanswered("told".into());
+    lab.gateway.backend().fail_with(lost());
+    assert_eq!(lab.add(&ask(ALICE, 3001)), Err(Refusal::Backend));
+    assert!(lab.gateway.needs_resync());
+    // The kernel had made it.
+    let rule = Rule::Gate { protocol: TCP, port: 3001 };
+    let kept = Kept {
+        element: Element { rule: rule.clone(), expires: None },
+        connections: 0,
+        fresh: true,
+    };
+    lab.gateway.backend().elements_mut().insert(rule.slot(), kept);
+    lab.gateway.resync(lab.now).unwrap();
+    assert_eq!((lab.kernel(), lab.gateway.needs_resync()), (good, false));
+
+    lab.gateway.backend().fail_with(lost());
+    assert_eq!(lab.delete(Asker::Owner, TCP, 3000), Err(Refusal::Backend));
+    assert_eq!((lab.ports(), lab.gateway.needs_resync()), (vec![3000], true));
 }
 
 #[test]

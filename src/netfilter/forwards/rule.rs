@@ -300,7 +300,7 @@ mod tests {
             if let Some(message) = Messages(&bytes).next() {
                 let _ = read(&message);
             }
-            let message = Message { kind: 0, flags: 0, sequence: 0, payload: &bytes };
+            let message = Message { kind: 0, flags: 0, sequence: 0, port: 0, payload: &bytes };
             let _ = read(&message);
         }
     }

@@ -112,7 +112,7 @@ pub(super) const RULES: &[(&str, &[&[Step]])] = &[
             &IS_PORTED,
             &IS_IPV4,
             &[load(R, SADDR), Meta(META_L4PROTO, R + 1), load(R + 2, DPORT)],
-            &[Map("w0_rh", R, R), Nat(DNAT, R, Some(R + 1), 0)],
+            &[Map("w0_rh", R, R), Nat(DNAT, R, &[R + 1], 0)],
         ],
     ),
     ("w0", &[&[Meta(META_L4PROTO, R), load(R + 1, DPORT), In("w0_sel", R), Goto("w0_f")]]),
@@ -121,7 +121,7 @@ pub(super) const RULES: &[(&str, &[&[Step]])] = &[
         &[
             &IS_PORTED,
             &[Meta(META_L4PROTO, R), load(R + 1, DPORT)],
-            &[Map("w0_any", R, R), Nat(DNAT, R, Some(R + 1), 0)],
+            &[Map("w0_any", R, R), Nat(DNAT, R, &[R + 1], 0)],
         ],
     ),
     (
@@ -130,7 +130,7 @@ pub(super) const RULES: &[(&str, &[&[Step]])] = &[
             &IS_PORTED,
             &IS_IPV4,
             &[load(R, (NETWORK, 9, 1)), load(R + 1, DPORT), load(R + 2, SADDR), load(R + 3, SPORT)],
-            &[Map("w0_flt", R, R), Nat(DNAT, R, Some(R + 1), 0)],
+            &[Map("w0_flt", R, R), Nat(DNAT, R, &[R + 1], 0)],
         ],
     ),
     ("p6", &[&IS_IPV6, &BY_ANY, &[Goto("p6_ok")]]),
@@ -171,10 +171,21 @@ pub(super) const RULES: &[(&str, &[&[Step]])] = &[
             &IS_IPV4,
             &[OriginalDestination(R), Map("self4", R, R)],
             &[load(R + 4, SADDR), Meta(META_L4PROTO, R + 5), load(R + 6, SPORT)],
-            &[Map("w0_rev", R + 4, R + 4), Nat(SNAT, R, Some(R + 4), FLAG_PORT_GIVEN)],
+            &[Map("w0_rev", R + 4, R + 4), Nat(SNAT, R, &[R + 4], FLAG_PORT_GIVEN)],
         ],
     ),
-    ("hairpin", &[&[OriginalDestination(R), Map("self4", R, R), Nat(SNAT, R, None, 0)]]),
+    (
+        "hairpin",
+        &[
+            &IS_PORTED,
+            &IS_IPV4,
+            &[Meta(META_L4PROTO, R), load(R + 1, SPORT), In("w0_ext", R)],
+            &[OriginalDestination(R), Map("self4", R, R)],
+            &[Put(R + 4, &49152u16.to_be_bytes()), Put(R + 5, &65535u16.to_be_bytes())],
+            &[Nat(SNAT, R, &[R + 4, R + 5], FLAG_PORT_GIVEN | FLAG_FULLY_RANDOM)],
+        ],
+    ),
+    ("hairpin", &[&[OriginalDestination(R), Map("self4", R, R), Nat(SNAT, R, &[], 0)]]),
 ];
 
 /// How many rules the table has, but for that of [`COUNTING`].

@@ -53,7 +53,10 @@ struct Set {
     flags: u32,
     key: (u32, u32, Order),
     data: Option<(u32, u32, Option<Order>)>,
-    /// 0: grows as needed. A large size would be allocated at once.
+    /// 0: grows as needed. A large size of a plain set would be allocated at once. An interval set
+    /// must have none: the kernel counts what has expired in it, too, until a change of this very set
+    /// that succeeds sweeps it out, so that none ever would in one that is full. What the gateway's
+    /// limits leave to live there, and what has ended since the last change, bounds it.
     size: u32,
     /// Lengths of the fields of an interval set's key.
     fields: &'static [u32],
@@ -78,7 +81,6 @@ const PLAIN: Set = Set {
 const FORWARD: Set =
     Set { flags: TIMEOUT | MAP, data: Some((TARGET, 8, Some(Order::Row))), counter: true, ..PLAIN };
 const WAN_SIZE: u32 = 64;
-const FILTER_SIZE: u32 = 256;
 const GOTO: Option<(u32, u32, Option<Order>)> = Some((kind::VERDICT, 0, None));
 
 const SETS: [Set; 18] = [
@@ -101,7 +103,6 @@ const SETS: [Set; 18] = [
         name: "w0_flt",
         flags: TIMEOUT | MAP | INTERVAL | CONCAT,
         key: (kind::row(&[kind::PROTO, kind::PORT, kind::IPV4, kind::PORT]), 16, Order::Row),
-        size: FILTER_SIZE,
         fields: &[1, 2, 4, 2],
         ..FORWARD
     },
@@ -150,7 +151,6 @@ const SETS: [Set; 18] = [
             44,
             Order::Row,
         ),
-        size: FILTER_SIZE,
         fields: &[16, 1, 2, 16, 2],
         counter: true,
         ..PLAIN
@@ -193,9 +193,11 @@ fn declare(writer: &mut Writer, set: &Set, id: u32) {
             userdata.extend_from_slice(&(order as u32).to_ne_bytes());
         }
     }
-    if set.size != 0 {
+    if set.size != 0 || !set.fields.is_empty() {
         writer.nest(a::SET_DESCRIPTION, |w| {
-            w.be32(a::DESCRIPTION_SIZE, set.size);
+            if set.size != 0 {
+                w.be32(a::DESCRIPTION_SIZE, set.size);
+            }
             if !set.fields.is_empty() {
                 w.nest(a::DESCRIPTION_CONCAT, |w| {
                     for length in set.fields {

@@ -45,8 +45,9 @@ pub(super) enum Step {
     Goto(&'static str),
     /// Back.
     Return,
-    /// Translate (which way) to the address in a register and the port in another, if given.
-    Nat(u32, u32, Option<u32>, u32),
+    /// Translate (which way) to the address in a register and the port in another, if given, or the ports
+    /// up to that in a third, with flags.
+    Nat(u32, u32, &'static [u32], u32),
     /// Masquerade from the port in a register, up to that in another, with flags.
     Masquerade(u32, Option<u32>, u32),
 }
@@ -139,12 +140,12 @@ pub(super) fn write(writer: &mut Writer, step: &Step, signal: Signal, anonymous:
         Put(to, value) => immediate(writer, to, value),
         Goto(chain) => decide(writer, CODE_GOTO, chain),
         Return => decide(writer, CODE_RETURN, ""),
-        Nat(direction, address, port, flags) => expression(writer, "nat", |w| {
+        Nat(direction, address, ports, flags) => expression(writer, "nat", |w| {
             w.be32(1, direction);
             w.be32(2, u32::from(nfnl::IPV4));
             w.be32(3, address);
-            if let Some(port) = port {
-                w.be32(5, port);
+            for (attribute, port) in [5, 6].into_iter().zip(ports) {
+                w.be32(attribute, *port);
             }
             if flags != 0 {
                 w.be32(7, flags);
