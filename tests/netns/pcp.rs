@@ -322,8 +322,8 @@ fn s7_3_a_storm_of_requests_does_not_keep_others_waiting_202() {
                 let _ = socket.send_to(&bytes, (ROUTER, 5351));
                 sent += 1;
             }
-            // Ten thousand in a second.
-            std::thread::sleep(Duration::from_millis(9));
+            // Five thousand in a second.
+            std::thread::sleep(Duration::from_millis(18));
         }
         sent
     });
@@ -340,7 +340,7 @@ fn s7_3_a_storm_of_requests_does_not_keep_others_waiting_202() {
     let sent = storm.join().unwrap();
     waits.sort_unstable();
     println!("{sent} requests; others waited {} ms, at most {} ms", waits[20], waits[39]);
-    assert!(sent > 20_000, "{sent}");
+    assert!(sent > 10_000, "{sent}");
     assert!(waits[35] < 200, "{waits:?}");
     // The host has had its share, which is what may be in memory.
     let most = world.status()["limits"]["mappings_per_host"].as_u64().unwrap();
