@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Largest mips and mipsel binary in KiB as an image compresses it (xz -9e).
-readonly PACKED_MAX=242
+readonly PACKED_MAX=249
 readonly SYMBOLS_OF=mips-unknown-linux-musl
 
 cross/build.sh all

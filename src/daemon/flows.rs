@@ -5,7 +5,7 @@
 //! a request: what was closed is collected for a moment, and the looking has pauses.
 
 use super::runtime::yield_now;
-use super::Daemon;
+use super::{system, Daemon};
 use crate::gateway::mapping::Protocol;
 use crate::gateway::{Closed, Place};
 use crate::netfilter::conntrack::{dump, Entry, Which};
@@ -22,6 +22,9 @@ const REST: u32 = 9;
 const REST_MAX: Duration = Duration::from_millis(400);
 /// Most questions that are asked one by one; more are one question for all flows.
 const SINGLE_MAX: usize = 4;
+/// So few flows are asked for all at once: each question has the kernel walk its whole table, which
+/// costs by its size as long as there is not much to tell.
+const FEW: u32 = 512;
 /// From a look that has failed to the one that is made up for it.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Most flows ended at once; where there are more, it is looked again.
@@ -74,7 +77,7 @@ pub async fn end(daemon: Daemon) {
 }
 
 /// What must be asked for: for few places only their flows.
-fn questions(closed: &Closed) -> Vec<(bool, Which)> {
+fn questions(closed: &Closed, few: bool) -> Vec<(bool, Which)> {
     let is_6 = |place: &Place| matches!(place, Place::Host(..));
     let mut singles = Vec::new();
     for place in &closed.places {
@@ -90,7 +93,8 @@ fn questions(closed: &Closed) -> Vec<(bool, Which)> {
         singles.push((is_6(place), which));
         singles.extend(also.map(|also| (false, also)));
     }
-    if closed.everywhere || singles.len() > SINGLE_MAX {
+    let most = if few { 1 } else { SINGLE_MAX };
+    if closed.everywhere || singles.len() > most {
         let families = [false, true].into_iter();
         let wanted =
             |ipv6: &bool| closed.everywhere || closed.places.iter().any(|p| is_6(p) == *ipv6);
@@ -127,7 +131,8 @@ impl Daemon {
     async fn end_flows(&self, closed: &Closed) -> io::Result<usize> {
         let mut socket = Socket::nfnetlink()?;
         let mut all = 0;
-        for (ipv6, which) in questions(closed) {
+        let few = system::flows().is_some_and(|count| count <= FEW);
+        for (ipv6, which) in questions(closed, few) {
             let mut rounds = Rounds::new();
             loop {
                 let mut ends = Writer::new(ENDS_FROM);
@@ -231,6 +236,30 @@ impl Daemon {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_places_or_few_flows_are_asked_for_in_the_fewest_walks() {
+        let mapped = Place::Opened(Protocol::Udp, 17000);
+        let [v4, v6] = [false, true].map(|ipv6| (ipv6, Which::All));
+        let asked = |places: &[Place], few| {
+            questions(&Closed { places: places.to_vec(), everywhere: false }, few)
+        };
+        assert_eq!(
+            asked(&[mapped], false),
+            [
+                (false, Which::To(Protocol::Udp, 17000)),
+                (false, Which::AnsweredTo(Protocol::Udp, 17000))
+            ]
+        );
+        assert_eq!(asked(&[mapped], true), [v4]);
+        let port = |port| Place::Port(Protocol::Tcp, port);
+        assert_eq!(asked(&[port(1)], true), [(false, Which::To(Protocol::Tcp, 1))]);
+        assert_eq!(asked(&[port(1), port(2), port(3), port(4)], false).len(), 4);
+        assert_eq!(asked(&[port(1), port(2), port(3), mapped], false), [v4]);
+        let host = Place::Host(Protocol::Udp, std::net::Ipv6Addr::LOCALHOST, 1);
+        assert_eq!(asked(&[port(1), host], true), [v4, v6]);
+        assert_eq!(questions(&Closed { places: Vec::new(), everywhere: true }, false), [v4, v6]);
+    }
 
     #[test]
     fn it_is_looked_again_while_there_is_more_and_it_gets_less() {

@@ -43,6 +43,11 @@ pub fn timeout(protocol: Protocol) -> Option<u32> {
     word(format!("/proc/sys/net/netfilter/nf_conntrack_{name}"))?.parse().ok()
 }
 
+/// How many connections the kernel tracks.
+pub fn flows() -> Option<u32> {
+    word("/proc/sys/net/netfilter/nf_conntrack_count")?.parse().ok()
+}
+
 /// Whether packets between the ports of a bridge pass the rules of IPv4, too.
 pub fn filters_bridges() -> bool {
     word("/proc/sys/net/bridge/bridge-nf-call-iptables").is_some_and(|value| value == "1")
