@@ -94,10 +94,13 @@ fn questions(closed: &Closed, few: bool) -> Vec<(bool, Which)> {
         singles.extend(also.map(|also| (false, also)));
     }
     let most = if few { 1 } else { SINGLE_MAX };
-    if closed.everywhere || singles.len() > most {
+    let all = closed.everywhere || closed.opened_everywhere || closed.address;
+    if all || singles.len() > most {
         let families = [false, true].into_iter();
-        let wanted =
-            |ipv6: &bool| closed.everywhere || closed.places.iter().any(|p| is_6(p) == *ipv6);
+        let wanted = |ipv6: &bool| {
+            let of_family = closed.places.iter().any(|p| is_6(p) == *ipv6);
+            of_family || closed.everywhere || (all && !ipv6)
+        };
         return families.filter(wanted).map(|ipv6| (ipv6, Which::All)).collect();
     }
     singles
@@ -210,16 +213,23 @@ impl Daemon {
             IpAddr::V6(host) => Place::Host(protocol, host, to.port()),
         };
         let translated = to.is_ipv6() || answers_from != to;
-        if translated && closed.has(&place) && entry.has(signal) {
-            return gateway.lets_in(protocol, from, to, answers_from);
+        if translated && entry.has(signal) {
+            // Two WANs may have one address each, of which only one is followed.
+            if closed.address && to.is_ipv4() && !state.net.has(to.ip()) {
+                return false;
+            }
+            if closed.has(&place) {
+                return gateway.lets_in(protocol, from, to, answers_from);
+            }
         }
         // As it is noted: programs stand another port of UDP, not of TCP.
         let SocketAddr::V4(internal) = from else { return true };
         if protocol != Protocol::Udp {
             return true;
         }
-        if !translated && closed.has(&Place::Opened(protocol, to.port())) {
-            return !gateway.leads_on(protocol, from, to);
+        let to_router = !translated && closed.has(&Place::Opened(protocol, to.port()));
+        if to_router && gateway.leads_on(protocol, from, to) {
+            return false;
         }
         if answers_to == from || !gateway.is_external(answers_to.ip()) {
             return true;
@@ -242,7 +252,7 @@ mod tests {
         let mapped = Place::Opened(Protocol::Udp, 17000);
         let [v4, v6] = [false, true].map(|ipv6| (ipv6, Which::All));
         let asked = |places: &[Place], few| {
-            questions(&Closed { places: places.to_vec(), everywhere: false }, few)
+            questions(&Closed { places: places.to_vec(), ..Closed::default() }, few)
         };
         assert_eq!(
             asked(&[mapped], false),
@@ -258,7 +268,10 @@ mod tests {
         assert_eq!(asked(&[port(1), port(2), port(3), mapped], false), [v4]);
         let host = Place::Host(Protocol::Udp, std::net::Ipv6Addr::LOCALHOST, 1);
         assert_eq!(asked(&[port(1), host], true), [v4, v6]);
-        assert_eq!(questions(&Closed { places: Vec::new(), everywhere: true }, false), [v4, v6]);
+        let none = Closed::default;
+        assert_eq!(questions(&Closed { everywhere: true, ..none() }, false), [v4, v6]);
+        assert_eq!(questions(&Closed { opened_everywhere: true, ..none() }, false), [v4]);
+        assert_eq!(questions(&Closed { address: true, ..none() }, false), [v4]);
     }
 
     #[test]

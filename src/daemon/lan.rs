@@ -2,6 +2,7 @@
 
 use super::runtime::{Io, Task};
 use super::{http, sockets, ssdp, Daemon};
+use crate::config::options::Config;
 use crate::gateway::Lan;
 use crate::igd::Identity;
 use crate::netlink::route::kind;
@@ -37,6 +38,25 @@ pub struct Address {
     announcing: Option<Task<()>>,
 }
 
+/// What could not be done at the last try, in words: it is tried again and again, and said once.
+#[derive(Default)]
+pub struct Troubles(Vec<String>);
+
+impl Troubles {
+    /// Says what was none before; `true` if there is none.
+    pub fn tell(&mut self, now: Vec<String>) -> bool {
+        for trouble in &now {
+            let level = match self.0.contains(trouble) {
+                true => log::Level::Debug,
+                false => log::Level::Error,
+            };
+            log::log!(level, "{trouble}");
+        }
+        self.0 = now;
+        self.0.is_empty()
+    }
+}
+
 /// What hears the groups of one family on one LAN device.
 struct Group {
     device: String,
@@ -54,6 +74,7 @@ pub struct Lans {
     announced: Option<Identity>,
     /// The addresses there were last time, whether they could be served or not.
     seen: Vec<Place>,
+    troubles: Troubles,
 }
 
 impl Lans {
@@ -65,10 +86,11 @@ impl Lans {
     /// §1.2.4). What was announced under other words is taken back first, and its subscriptions end
     /// with it (§4.1).
     pub fn follow(&mut self, daemon: &Daemon, places: &[Place], port: u16) -> bool {
-        if places.len() > LANS_MAX {
-            log::warn!("{} LAN addresses are too many: {LANS_MAX} are served", places.len());
-        }
+        let all = places.len();
         let places = places.get(..LANS_MAX).unwrap_or(places);
+        if all > LANS_MAX && self.seen != places {
+            log::warn!("{all} LAN addresses are too many: {LANS_MAX} are served");
+        }
         let stays = |a: &Address| places.contains(&a.place) && a.port == port;
         let (stay, gone) = std::mem::take(&mut self.addresses).into_iter().partition(stays);
         self.addresses = stay;
@@ -102,7 +124,7 @@ impl Lans {
         if !places.is_empty() {
             self.announced = Some(identity);
         }
-        let mut whole = true;
+        let mut troubles = Vec::new();
         self.groups
             .retain(|g| places.iter().any(|p| p.lan.device == g.device && p.index == g.index));
         for place in places {
@@ -110,10 +132,7 @@ impl Lans {
             if !self.groups.iter().any(|g| g.device == *device && g.ipv6 == ipv6) {
                 match open_group(daemon, place) {
                     Ok(group) => self.groups.push(group),
-                    Err(e) => {
-                        whole = false;
-                        log::error!("{device}: cannot hear searches: {e}");
-                    }
+                    Err(e) => troubles.push(format!("{device}: cannot hear searches: {e}")),
                 }
             }
             if !self.addresses.iter().any(|a| a.place == *place) {
@@ -122,14 +141,10 @@ impl Lans {
                         log::info!("serving {} on {}", place.lan.address, place.lan.device);
                         self.addresses.push(address);
                     }
-                    Err(e) => {
-                        whole = false;
-                        log::error!(
-                            "cannot serve {} on {}: {e}: is another UPnP daemon running?",
-                            place.lan.address,
-                            place.lan.device,
-                        );
-                    }
+                    Err(e) => troubles.push(format!(
+                        "cannot serve {} on {}: {e}: is another UPnP daemon running?",
+                        place.lan.address, place.lan.device,
+                    )),
                 }
             }
         }
@@ -148,7 +163,7 @@ impl Lans {
                 _ => {}
             }
         }
-        whole
+        self.troubles.tell(troubles)
     }
 
     /// Takes back what was announced on one address, if it was.
@@ -158,13 +173,26 @@ impl Lans {
         }
     }
 
-    /// Whether HTTP could be served on another port, wherever it is served.
+    /// Whether HTTP could be served on the port of a configuration that is to come, where it is served
+    /// and is to be.
     ///
     /// # Errors
     /// It could not be on one of the addresses.
-    pub fn try_port(&self, port: u16) -> io::Result<()> {
-        let mut others = self.addresses.iter().filter(|address| address.port != port);
-        others.try_for_each(|address| sockets::http(&address.place, port).map(drop))
+    pub fn try_port(&self, config: &Config) -> io::Result<()> {
+        let stays = |address: &&Address| {
+            let mut devices = config.internal_device.iter();
+            address.port != config.port
+                && config.enable_upnp
+                && devices.any(|device| device.as_str() == address.place.lan.device)
+        };
+        for address in self.addresses.iter().filter(stays) {
+            match sockets::http(&address.place, config.port) {
+                // It is about to be taken out.
+                Err(e) if e.kind() != io::ErrorKind::AddrNotAvailable => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Every address served.

@@ -390,7 +390,7 @@ impl Daemon {
                 return;
             }
         };
-        if let Err(e) = self.lans().try_port(config.port) {
+        if let Err(e) = self.lans().try_port(&config) {
             let port = config.port;
             log::error!(
                 "port {port}: {e}: free it or name another; the old configuration stays in force"

@@ -1,7 +1,7 @@
 //! NAT-PMP and PCP on the wire: UDP port 5351 of every LAN address, announcements, and updates to
 //! clients whose external address is another one.
 
-use super::lan::{Place, LANS_MAX};
+use super::lan::{Place, Troubles, LANS_MAX};
 use super::runtime::{or, yield_now, Io, Task};
 use super::sockets::{self, on_device};
 use super::{system, Daemon, State};
@@ -38,7 +38,7 @@ struct Server {
 
 /// All that is open.
 #[derive(Default)]
-pub struct Servers(Vec<Server>);
+pub struct Servers(Vec<Server>, Troubles);
 
 /// What came of following the LAN's addresses.
 pub(super) struct Followed {
@@ -53,7 +53,7 @@ impl Servers {
     pub(super) fn follow(&mut self, daemon: &Daemon, places: &[Place]) -> Followed {
         let places = places.get(..LANS_MAX).unwrap_or(places);
         self.0.retain(|server| places.contains(&server.place));
-        let mut followed = Followed { new: false, whole: true };
+        let (mut new, mut troubles) = (false, Vec::new());
         for place in places {
             if self.0.iter().any(|server| server.place == *place) {
                 continue;
@@ -66,19 +66,16 @@ impl Servers {
                     let task = hear(daemon.clone(), place.clone(), socket.clone());
                     let task = daemon.runtime().spawn(task);
                     self.0.push(Server { place: place.clone(), socket, _task: task });
-                    followed.new = true;
+                    new = true;
                 }
-                Err(e) => {
-                    followed.whole = false;
-                    log::error!(
-                        "no NAT-PMP and PCP on {}, port {}: {e}: does another program serve them?",
-                        place.lan.address,
-                        natpmp::PORT,
-                    );
-                }
+                Err(e) => troubles.push(format!(
+                    "no NAT-PMP and PCP on {}, port {}: {e}: does another program serve them?",
+                    place.lan.address,
+                    natpmp::PORT,
+                )),
             }
         }
-        followed
+        Followed { new, whole: self.1.tell(troubles) }
     }
 }
 

@@ -37,32 +37,43 @@ pub enum Place {
 pub struct Closed {
     /// Sorted, each once.
     pub places: Vec<Place>,
-    /// Not all of them found room.
+    /// Not all that were closed found room.
     pub everywhere: bool,
+    /// Not all that were opened did.
+    pub opened_everywhere: bool,
+    /// An external address is ours no more.
+    pub address: bool,
 }
 
 impl Closed {
     /// Whether this is one of the places.
     pub fn has(&self, place: &Place) -> bool {
-        self.everywhere || self.places.binary_search(place).is_ok()
+        let all = match place {
+            Place::Port(..) | Place::Host(..) => self.everywhere,
+            Place::Endpoint(..) | Place::Opened(..) => self.opened_everywhere,
+        };
+        all || self.places.binary_search(place).is_ok()
     }
 
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty() && !self.everywhere
+        *self == Closed::default()
     }
 
     fn note(&mut self, place: Place) {
         let Err(at) = self.places.binary_search(&place) else { return };
-        match self.places.len() < CLOSED_MAX {
-            true => self.places.insert(at, place),
-            false => self.everywhere = true,
+        match place {
+            _ if self.places.len() < CLOSED_MAX => self.places.insert(at, place),
+            Place::Port(..) | Place::Host(..) => self.everywhere = true,
+            Place::Endpoint(..) | Place::Opened(..) => self.opened_everywhere = true,
         }
     }
 
     /// Notes what another has noted.
     fn join(&mut self, other: Closed) {
         self.everywhere |= other.everywhere;
+        self.opened_everywhere |= other.opened_everywhere;
+        self.address |= other.address;
         other.places.into_iter().for_each(|place| self.note(place));
     }
 
@@ -99,7 +110,7 @@ impl Closed {
 
     /// An external address is ours no more.
     pub(super) fn note_address(&mut self) {
-        self.everywhere = true;
+        self.address = true;
     }
 
     /// A pinhole has gone, or become `new`.
@@ -135,8 +146,7 @@ impl<B: Backend> Gateway<B> {
         own.into_iter().any(|own| IpAddr::V4(*own) == address)
     }
 
-    /// Whether a flow that came in to `external` from `remote` may go on to `internal`. While there is
-    /// no external address, the last one may come back.
+    /// Whether a flow that came in to `external` from `remote` may go on to `internal`.
     pub fn lets_in(
         &self,
         protocol: Protocol,
@@ -148,8 +158,7 @@ impl<B: Backend> Gateway<B> {
         let (IpAddr::V4(host), SocketAddr::V4(internal)) = (remote.ip(), internal) else {
             return self.lets_in_6(protocol, remote, internal);
         };
-        let is_lost = !self.wan.addresses.is_empty() && !self.is_external(external.ip());
-        !is_lost && self.leads(protocol, host, remote, port).any(|m| m.internal == internal)
+        self.leads(protocol, host, remote, port).any(|m| m.internal == internal)
     }
 
     /// The mappings that let a remote host's packets to a port in.

@@ -234,6 +234,11 @@ impl Net {
         found.into_iter().map(|(_, _, address, prefix_len)| (address, prefix_len)).collect()
     }
 
+    /// Whether an address is one of the router's, on whichever device.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|known| known.address == address)
+    }
+
     /// Whether the device is there, switched on and connected.
     pub fn is_up(&self, device: &str) -> bool {
         self.links.iter().any(|link| link.up && link.name == device)

@@ -293,6 +293,14 @@ fn a_new_udp_mapping_takes_its_port_from_the_flows_of_others() {
     leaves_soon(&world, FROM_ALICE.port(7000), to, 17000);
     assert_ne!(world.udp(bob, to).unwrap().port(), 17000);
 
+    // Towards a peer on a port of the same number, too.
+    let _equal = world.udp_server(Host::Internet, (PEER, 17005));
+    let equal = (PEER, 17005);
+    assert_eq!(world.udp(FROM_BOB.port(17005), equal).unwrap().port(), 17005);
+    alice.add(&ask("UDP", 17005, 7005)).unwrap();
+    leaves_soon(&world, FROM_ALICE.port(7005), equal, 17005);
+    assert_ne!(world.udp(FROM_BOB.port(17005), equal).unwrap().port(), 17005);
+
     // The same from hand to hand.
     alice.delete("UDP", 17000).unwrap();
     let bobs = world.control_point(FROM_BOB, IGD1);
@@ -343,6 +351,10 @@ fn udp_flows_follow_an_endpoint_whose_port_becomes_another() {
     alice.add(&ask("UDP", 17002, 7002)).unwrap();
     leaves_soon(&world, FROM_ALICE.port(7002), to, 17002);
     alice.add(&ask("UDP", 17003, 7003)).unwrap();
+    // However many come back at once.
+    for port in 18000..18060 {
+        alice.add(&ask("UDP", port, port - 10_000)).unwrap();
+    }
     daemon.stop();
     assert_eq!(world.udp(FROM_ALICE.port(7003), to).unwrap().port(), 7003);
     let _daemon = world.start();
