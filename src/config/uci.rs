@@ -211,11 +211,12 @@ impl Parser<'_> {
         };
         self.report.error(line, fault.advice());
         self.damage();
-        // A `config` line may be what is missing or unreadable: what follows is of no known section.
-        let orphan = matches!(fault, Fault::Orphan | Fault::UnknownOption);
-        let known = self.section().map(|section| !section.kind.is_empty());
-        if (orphan && known.is_none()) || (fault == Fault::Unknown && known != Some(false)) {
-            self.current = Some(self.sections.len());
+        // A `config` line may be what is missing or unreadable. What follows is read on, as uci does.
+        let orphan =
+            self.current.is_none() && matches!(fault, Fault::Orphan | Fault::UnknownOption);
+        let noted = self.sections.last().is_some_and(|last| last.kind.is_empty());
+        if orphan || (fault == Fault::Unknown && !noted) {
+            self.current.get_or_insert(self.sections.len());
             self.sections.push(Section::lost(line));
             if self.sections.len() > SECTIONS_MAX {
                 self.report.error(line, Fault::TooManySections.advice());
@@ -232,14 +233,9 @@ impl Parser<'_> {
 
     /// Marks the section that is open.
     fn damage(&mut self) {
-        if let Some(section) = self.section() {
+        if let Some(section) = self.current.and_then(|at| self.sections.get_mut(at)) {
             section.damaged = true;
         }
-    }
-
-    /// The section that options go to.
-    fn section(&mut self) -> Option<&mut Section> {
-        self.sections.get_mut(self.current?)
     }
 
     /// Reads one statement. `false`: there is none left on this line.

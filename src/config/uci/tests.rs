@@ -209,7 +209,7 @@ fn each_bad_line_is_left_out_and_reported_and_its_section_is_damaged() {
 }
 
 #[test]
-fn what_may_have_been_a_config_line_begins_a_section_of_its_own() {
+fn what_may_have_been_a_config_line_is_noted_as_a_section_of_its_own() {
     for line in ["confg perm_rule", "Config a", "'option' y 1", "package", "<<<<<<< HEAD", "x"] {
         assert_eq!(
             bad(&format!("config a n\no x 1\n{line}\no z 2\nmore\nconfig a\no u 3\n")),
@@ -217,8 +217,8 @@ fn what_may_have_been_a_config_line_begins_a_section_of_its_own() {
                 vec![
                     "a n!".into(),
                     "x=1".into(),
-                    " -!".into(),
                     "z=2".into(),
+                    " -!".into(),
                     "a -".into(),
                     "u=3".into()
                 ],
