@@ -1,5 +1,7 @@
 #![no_main]
 
+#[path = "../targets/documents.rs"]
+mod documents;
 #[path = "../targets/gena.rs"]
 mod target;
 

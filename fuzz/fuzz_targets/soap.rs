@@ -1,5 +1,7 @@
 #![no_main]
 
+#[path = "../targets/documents.rs"]
+mod documents;
 #[path = "../targets/soap.rs"]
 mod target;
 

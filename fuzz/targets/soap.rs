@@ -1,11 +1,12 @@
 //! SOAP and XML: any body is an invocation within its limits or an error, and what was read is read
 //! the same once more when it is written.
 
+use super::documents::is_large;
 use postern::proto::http::{parse_head, Method};
 use postern::proto::soap::{
     fault, m_post_header, Error, Invocation, Response, Target, ARGUMENTS_MAX, VALUE_MAX,
 };
-use postern::proto::xml::{self, DECLARATIONS_MAX, DOCUMENT_MAX, EQUALS_MAX};
+use postern::proto::xml::{self, DOCUMENT_MAX};
 
 pub fn run(bytes: &[u8]) {
     // A whole request, or a body alone.
@@ -63,10 +64,4 @@ fn text(text: &str) {
     let fault = fault(501, text);
     let read = Invocation::parse(&fault);
     assert!(is_large(&fault) || read.is_ok_and(|read| read.action == "Fault"));
-}
-
-fn is_large(document: &[u8]) -> bool {
-    let equals = document.iter().filter(|byte| **byte == b'=').count();
-    let declarations = document.windows(5).filter(|word| word == b"xmlns").count();
-    document.len() > DOCUMENT_MAX || equals > EQUALS_MAX || declarations > DECLARATIONS_MAX
 }

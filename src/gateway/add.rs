@@ -61,10 +61,9 @@ impl<B: Backend> Gateway<B> {
         self.handle_timeout(now);
         self.check_parties(request)?;
         let mut place = self.place(request)?;
-        if let (Place::At(port), Port::Preferably(_), Some(own)) =
-            (&place, request.port, self.own(request))
-        {
-            if self.is_taken(request, *port, now) {
+        if let (Place::At(port), Port::Preferably(_)) = (&place, request.port) {
+            let own = self.own(request);
+            if let Some(own) = own.filter(|_| self.is_taken(request, *port, now)) {
                 place = Place::Refresh(own);
             }
         }

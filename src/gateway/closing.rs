@@ -142,8 +142,7 @@ impl<B: Backend> Gateway<B> {
     /// Whether packets to this address may be for our mappings: it is one of the WAN's, or the owner
     /// says that it stands in front of it.
     pub fn is_external(&self, address: IpAddr) -> bool {
-        let own = self.policy.external_ip.iter().chain(&self.wan.addresses);
-        own.into_iter().any(|own| IpAddr::V4(*own) == address)
+        self.external_addresses().any(|own| IpAddr::V4(own) == address)
     }
 
     /// Whether a flow that came in to `external` from `remote` may go on to `internal`.

@@ -492,11 +492,16 @@ impl<B: Backend> Gateway<B> {
         }
     }
 
-    /// The devices, and the addresses whose mapped ports are ours: the WAN's, and the one that the
-    /// owner says stands in front of it.
+    /// The addresses whose mapped ports are ours: the WAN's, and the one that the owner says stands in
+    /// front of it.
+    fn external_addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.policy.external_ip.into_iter().chain(self.wan.addresses.iter().copied())
+    }
+
+    /// The devices, and as many of these addresses as may be.
     fn wan_rules(&self) -> WanRules {
-        let addresses = self.policy.external_ip.into_iter().chain(self.wan.addresses.clone());
-        let mut addresses: Vec<Ipv4Addr> = addresses.take(WAN_ADDRESSES_MAX).collect();
+        let addresses = self.external_addresses().take(WAN_ADDRESSES_MAX);
+        let mut addresses: Vec<Ipv4Addr> = addresses.collect();
         addresses.sort_unstable();
         addresses.dedup();
         let counting = !self.pinholes.is_empty();

@@ -34,9 +34,9 @@ impl<B: Backend> Gateway<B> {
         Ok(count)
     }
 
-    /// Puts back mappings and pinholes saved by an earlier run, with new ids where the old are taken. What has
-    /// ended, conflicts with what is there, is forbidden by the rules, or is over the limits, is
-    /// left out, and its flows have no leave any more. Returns how many are back. There is no event.
+    /// Puts back mappings and pinholes saved by an earlier run, with new ids where the old are taken.
+    /// What has ended, conflicts with what is there, is forbidden by the rules, or is over the limits,
+    /// is left out, and its flows have no leave any more. Returns how many are back. There is no event.
     ///
     /// # Errors
     /// The kernel refuses: none is back.

@@ -9,9 +9,10 @@ mod pinholes;
 mod recovering;
 mod refusing;
 
+use super::guard::{Client, Filter, Guard};
 use super::mapping::{External, Id, Mapping, Origin, Port, Protocol, Refusal, Request};
 use super::policy::{Limits, PermRule, Policy};
-use super::{Asker, Event, Gateway, Granted, Lan, Wan, REMOTES_MAX};
+use super::{Asker, Event, Gateway, Granted, Lan, MapRequest, Wan, REMOTES_MAX};
 use crate::netfilter::memory::Memory;
 use crate::netfilter::{Element, Rule, Slot};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -107,6 +108,22 @@ impl Lab {
 
 fn lan(device: &str, address: Ipv4Addr) -> Lan {
     Lan { device: device.into(), address: address.into(), prefix_len: 24 }
+}
+
+/// By PCP, to the same port of Alice's, for the remote peers of these filters alone.
+fn filtered(port: u16, filters: &[Filter]) -> MapRequest {
+    let client = Client { nonce: [7; 12], port: 1, peer_port: 0 };
+    MapRequest {
+        client: ALICE,
+        origin: Origin::Pcp,
+        protocol: TCP,
+        internal: SocketAddrV4::new(ALICE, port),
+        port: Port::Exactly(port),
+        remote: None,
+        lease: secs(3600),
+        guard: Some(Guard { client, filters: filters.to_vec() }),
+        replaces_filters: false,
+    }
 }
 
 fn wan(addresses: &[Ipv4Addr]) -> Wan {

@@ -2,6 +2,8 @@
 
 #[path = "../../fuzz/targets/ctl.rs"]
 pub mod ctl;
+#[path = "../../fuzz/targets/documents.rs"]
+pub mod documents;
 #[path = "../../fuzz/targets/gena.rs"]
 pub mod gena;
 #[path = "../../fuzz/targets/http.rs"]

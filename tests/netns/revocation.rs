@@ -1,6 +1,6 @@
 //! What has come in through a port goes on no longer than the port is open.
 
-use crate::clients::{ask, Ask, IGD1, IGD2};
+use crate::clients::{ask, bob_asks, Ask, IGD1, IGD2};
 use crate::pcp_client::{filter, map, Pcp};
 use crate::traffic::{End, FROM_ALICE, FROM_ALICE6, FROM_BOB, FROM_OTHER_PEER, FROM_PEER};
 use crate::world::{succeed, Host, World, ALICE, ALICE6, EXTERNAL, PEER};
@@ -148,7 +148,7 @@ fn a_lease_that_ends_a_rule_that_comes_and_a_port_that_leads_elsewhere_end_it_to
     let daemon = world.start();
     let _servers = (echo(&world, (ALICE, 7000)), echo(&world, (ALICE, 7001)));
     let alice = world.control_point(FROM_ALICE, IGD1);
-    alice.add(&crate::clients::Ask { lease: 1, ..ask("TCP", 17000, 7000) }).unwrap();
+    alice.add(&Ask { lease: 1, ..ask("TCP", 17000, 7000) }).unwrap();
     let mut through = Connection::open(&world, Host::Internet, TO);
     thread::sleep(Duration::from_millis(700));
     through.ends();
@@ -173,7 +173,7 @@ fn a_look_that_fails_is_made_up_for() {
     let daemon = world.start();
     let _server = echo(&world, (ALICE, 7000));
     let alice = world.control_point(FROM_ALICE, IGD1);
-    alice.add(&crate::clients::Ask { lease: 1, ..ask("TCP", 17000, 7000) }).unwrap();
+    alice.add(&Ask { lease: 1, ..ask("TCP", 17000, 7000) }).unwrap();
     let mut through = Connection::open(&world, Host::Internet, TO);
     // No descriptor is left for the question.
     let pid = Pid::from_raw(daemon.pid().try_into().unwrap());
@@ -304,7 +304,7 @@ fn a_new_udp_mapping_takes_its_port_from_the_flows_of_others() {
     // The same from hand to hand.
     alice.delete("UDP", 17000).unwrap();
     let bobs = world.control_point(FROM_BOB, IGD1);
-    bobs.add(&crate::clients::bob_asks("UDP", 17000, 7000)).unwrap();
+    bobs.add(&bob_asks("UDP", 17000, 7000)).unwrap();
     leaves_soon(&world, FROM_BOB.port(7000), to, 17000);
     assert_ne!(world.udp(FROM_ALICE.port(7000), to).unwrap().port(), 17000);
 }
@@ -402,7 +402,7 @@ fn what_ended_or_is_denied_by_the_next_start_is_ended_then() {
     let daemon = world.start();
     let _servers = [7000, 7001, 7002].map(|port| echo(&world, (ALICE, port)));
     let alice = world.control_point(FROM_ALICE, IGD1);
-    let short = |lease| crate::clients::Ask { lease, ..ask("TCP", 17000, 7000) };
+    let short = |lease| Ask { lease, ..ask("TCP", 17000, 7000) };
     alice.add(&ask("TCP", 17001, 7001)).unwrap();
     alice.add(&ask("TCP", 17002, 7002)).unwrap();
     let mut denied = Connection::open(&world, Host::Internet, (EXTERNAL, 17001));

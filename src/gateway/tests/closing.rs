@@ -1,9 +1,8 @@
 //! Where flows may have lost their leave, and which have.
 
 use super::*;
-use crate::gateway::guard::{Client, Filter, Guard};
 use crate::gateway::pinhole::{Hole, Pinhole};
-use crate::gateway::{Closed, MapRequest, Place, CLOSED_MAX};
+use crate::gateway::{Closed, Place, CLOSED_MAX};
 use std::net::SocketAddr;
 
 fn places(lab: &mut Lab) -> Vec<Place> {
@@ -47,18 +46,16 @@ fn only_what_was_closed_or_leads_elsewhere_is_looked_at() {
 fn an_address_that_is_lost_is_noted_but_not_while_there_is_none_299() {
     let mut lab = Lab::new();
     let other = Ipv4Addr::new(203, 0, 113, 9);
-    let mut wan = |addresses: &[Ipv4Addr]| {
-        let device = Some("wan0".into());
-        let wan = Wan { device, device6: None, addresses: addresses.to_vec() };
-        lab.gateway.set_wan(wan).unwrap();
+    let mut lost = |addresses: &[Ipv4Addr]| {
+        lab.gateway.set_wan(wan(addresses)).unwrap();
         lab.gateway.take_closed().address
     };
-    assert!(!wan(&[PUBLIC, other]), "one more");
-    assert!(!wan(&[]), "it may come back");
-    assert!(!wan(&[other, PUBLIC]));
-    assert!(wan(&[other]));
-    wan(&[]);
-    assert!(wan(&[PUBLIC]), "after a while without");
+    assert!(!lost(&[PUBLIC, other]), "one more");
+    assert!(!lost(&[]), "it may come back");
+    assert!(!lost(&[other, PUBLIC]));
+    assert!(lost(&[other]));
+    lost(&[]);
+    assert!(lost(&[PUBLIC]), "after a while without");
 }
 
 #[test]
@@ -127,19 +124,7 @@ fn a_port_through_which_nothing_came_is_not_looked_at() {
 /// Maps a port for two remote peers; the elements by which they come in.
 fn open_filtered(lab: &mut Lab, port: u16) -> [Slot; 2] {
     let filters = [9, 10].map(|from| Filter::new(REMOTE.into(), 32, from).unwrap());
-    let client = Client { nonce: [7; 12], port: 1, peer_port: 0 };
-    let request = MapRequest {
-        client: ALICE,
-        origin: Origin::Pcp,
-        protocol: TCP,
-        internal: SocketAddrV4::new(ALICE, port),
-        port: Port::Exactly(port),
-        remote: None,
-        lease: secs(3600),
-        guard: Some(Guard { client, filters: filters.to_vec() }),
-        replaces_filters: false,
-    };
-    lab.gateway.map(&request, lab.now).unwrap();
+    lab.gateway.map(&filtered(port, &filters), lab.now).unwrap();
     filters.map(|filter| Slot::Filtered(TCP, port, filter))
 }
 
@@ -232,20 +217,8 @@ fn a_flow_has_leave_as_long_as_the_table_would_let_it_in() {
     let mut lab = Lab::new();
     lab.open(&Request { internal: SocketAddrV4::new(ALICE, 7000), ..ask(ALICE, 3000) });
     lab.open(&Request { remote: Some(REMOTE), ..ask(ALICE, 3001) });
-    let client = Client { nonce: [7; 12], port: 1, peer_port: 0 };
-    let filters = vec![Filter::new(REMOTE.into(), 32, 9).unwrap()];
-    let filtered = MapRequest {
-        client: ALICE,
-        origin: Origin::Pcp,
-        protocol: TCP,
-        internal: SocketAddrV4::new(ALICE, 3002),
-        port: Port::Exactly(3002),
-        remote: None,
-        lease: secs(3600),
-        guard: Some(Guard { client, filters }),
-        replaces_filters: false,
-    };
-    lab.gateway.map(&filtered, lab.now).unwrap();
+    let filter = Filter::new(REMOTE.into(), 32, 9).unwrap();
+    lab.gateway.map(&filtered(3002, &[filter]), lab.now).unwrap();
     let lets_in = |lab: &Lab, from: (Ipv4Addr, u16), port: u16, to: u16| {
         let external = SocketAddr::from((PUBLIC, port));
         lab.gateway.lets_in(TCP, from.into(), external, SocketAddr::from((ALICE, to)))

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::gateway::elements::difference;
-use crate::gateway::guard::{Client, Filter, Guard};
-use crate::gateway::{ExternalState, MapRequest, Reason, RESYNC_BATCH};
+use crate::gateway::{ExternalState, Reason, RESYNC_BATCH};
 use crate::netfilter::memory::Kept;
 use crate::netfilter::{Change, Note, WAN_ADDRESSES_MAX};
 
@@ -264,21 +263,9 @@ fn a_resync_puts_back_what_others_changed_and_leaves_the_rest_alone_301() {
 fn of_filters_those_that_a_mapping_has_come_together_and_too_many_do_not_come() {
     let filters: Vec<Filter> =
         (1..=16).map(|port| Filter::new(REMOTE.into(), 32, port).unwrap()).collect();
-    let client = Client { nonce: [7; 12], port: 1, peer_port: 0 };
     let mut lab = Lab::with(limits(1000, 1000));
-    let request = |port, filters: &[Filter]| MapRequest {
-        client: ALICE,
-        origin: Origin::Pcp,
-        protocol: TCP,
-        internal: SocketAddrV4::new(ALICE, port),
-        port: Port::Exactly(port),
-        remote: None,
-        lease: secs(3600),
-        guard: Some(Guard { client, filters: filters.to_vec() }),
-        replaces_filters: false,
-    };
     for port in 3000..3016 {
-        lab.gateway.map(&request(port, &filters), lab.now).unwrap();
+        lab.gateway.map(&filtered(port, &filters), lab.now).unwrap();
     }
     let (good, saved) = (lab.kernel(), lab.rows());
     let changes = lab.gateway.backend().changes();

@@ -2,9 +2,9 @@
 //! of a datagram is easily forged.
 //!
 //! A token bucket per source bounds what one forged source can be sent, and one bucket over all
-//! bounds the whole, with one in it over all of IPv6. A host that runs several searching programs at once (each asking for
-//! everything and for a few types, by unicast and multicast, three times over) stays within its
-//! burst.
+//! bounds the whole, with one in it over all of IPv6. A host that runs several searching programs
+//! at once (each asking for everything and for a few types, by unicast and multicast, three times
+//! over) stays within its burst.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
