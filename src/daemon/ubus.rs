@@ -128,19 +128,23 @@ async fn session(daemon: &Daemon, socket: &str) -> io::Result<()> {
         if let Some(names) = names {
             let mut networks = daemon.state().networks.clone();
             let asked = networks.ask(&mut link, &names).await;
-            // After whatever arrives next, or a while.
-            link.refresh |= networks.is_partial();
             daemon.follow_networks(networks, wanted.is_some());
             asked?;
         }
         let events = daemon.0.bus.events.borrow_mut().take();
         link.send(&events);
+        // What netifd has notified while it was asked is not in what it told.
+        if link.refresh {
+            continue;
+        }
         if daemon.state().config.ubus_socket.as_deref() != Some(socket) {
             return Ok(());
         }
         let message = link.turn(Instant::now() + PAUSE_MAX).await?;
         link.handle(&message);
         link.refresh |= std::mem::take(&mut daemon.0.bus.events.borrow_mut().reloaded);
+        // Where it was too busy, after whatever arrives next, or a while.
+        link.refresh |= daemon.state().networks.is_partial();
     }
 }
 

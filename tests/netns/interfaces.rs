@@ -44,6 +44,21 @@ fn netifd_s_word_on_the_wan_device_is_followed_and_no_lease_is_lost() {
     assert_eq!(world.list()[0]["id"], kept);
 }
 
+#[test]
+fn what_netifd_notifies_while_it_is_asked_is_not_left_for_later() {
+    let world = World::new();
+    second_wan(&world);
+    let ubusd = world.ubusd();
+    ubusd.network("wan", "wan");
+    let _daemon = world.start_with(&world.ubus_config("\toption external_iface 'wan'"));
+    ubusd.wait_for_daemon();
+    // It has been asked once, and has subscribed.
+    ubusd.notify("interface.update", json!({"interface": "wan"}));
+    ubusd.moves_while_asked("wan", "wan2");
+    ubusd.event("network.interface", json!({"action": "ifup", "interface": "wan"}));
+    world.wait_for(|world| world.status()["external"]["device"] == "wan2");
+}
+
 /// Gives the router another device with a public address.
 fn second_wan(world: &World) {
     world.ip(

@@ -60,6 +60,8 @@ struct State {
     networks: Vec<(String, String)>,
     /// The networks that netifd is too busy to tell of.
     busy: Vec<String>,
+    /// A network that moves to another device while netifd is asked for it.
+    moving: Option<(String, String)>,
     /// What is said in answer to calls: number, data, status.
     answers: Vec<(u16, Option<Value>, Option<u32>)>,
     last: u16,
@@ -212,6 +214,12 @@ impl Ubusd {
     /// netifd is too busy to tell of these networks.
     pub fn busy(&self, networks: &[&str]) {
         self.state().busy = networks.iter().map(|name| (*name).to_owned()).collect();
+    }
+
+    /// When netifd is asked for this network next, it moves to another device, which is notified before
+    /// the answer that still tells the old one.
+    pub fn moves_while_asked(&self, name: &str, device: &str) {
+        self.state().moving = Some((name.to_owned(), device.to_owned()));
     }
 
     /// Sends an event to whoever of the daemon's objects has registered for it.
@@ -376,14 +384,20 @@ impl State {
                 if self.busy.iter().any(|busy| busy == name) {
                     return Vec::new();
                 }
-                let Some((_, device)) = self.networks.iter().find(|(known, _)| known == name)
-                else {
+                let Some(at) = self.networks.iter().position(|(known, _)| known == name) else {
                     return end(&message, Status::NotFound as u32);
                 };
+                let mut device = self.networks[at].1.clone();
+                if let Some((_, next)) = self.moving.take_if(|(moving, _)| moving == name) {
+                    device = std::mem::replace(&mut self.networks[at].1, next);
+                    let listener = self.subscribed.unwrap();
+                    let fields = serde_json::json!({"interface": name});
+                    self.say(listener, "interface.update", &fields, true);
+                }
                 let mut out = reply(&message, NETIFD);
                 out.flag("up", !device.is_empty());
                 if !device.is_empty() {
-                    out.text("l3_device", device);
+                    out.text("l3_device", &device);
                 }
                 out.begin(Kind::Array, "ipv4-address");
                 out.close();
