@@ -220,11 +220,20 @@ mod tests {
         }
     }
 
-    #[cfg(any(target_arch = "arm", target_arch = "mips"))]
+    /// What musl calls and, with 32 bits, what glibc calls.
     #[test]
     fn sockets_are_read_and_written_by_either_c_library_270() {
-        let calls = [libc::SYS_send, libc::SYS_recv, libc::SYS_sendto, libc::SYS_recvfrom];
-        assert_eq!(calls.map(|call| of(call, [0; 3])), [ALLOW; 4]);
+        let calls = [
+            libc::SYS_sendto,
+            libc::SYS_recvfrom,
+            #[cfg(any(target_arch = "arm", target_arch = "mips"))]
+            libc::SYS_send,
+            #[cfg(any(target_arch = "arm", target_arch = "mips"))]
+            libc::SYS_recv,
+        ];
+        for call in calls {
+            assert_eq!(of(call, [0; 3]), ALLOW, "{call}");
+        }
     }
 
     #[test]
