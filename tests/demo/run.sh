@@ -54,8 +54,9 @@ postern() {
 wait_for postern status || fail "the daemon does not answer"
 expect "postern runs" "$EXTERNAL" "$(postern status)"
 
-# Programs of the LAN host, which tell everyone where they see them.
-who='echo "LAN program sees $SOCAT_PEERADDR:$SOCAT_PEERPORT"'
+# Programs of the LAN host, which tell everyone where they see them. They read first: socat gives up
+# when it cannot hand over what came, and with it the answer.
+who='read -r _; echo "LAN program sees $SOCAT_PEERADDR:$SOCAT_PEERPORT"'
 start /dev/null $LAN socat TCP-LISTEN:7000,fork,reuseaddr SYSTEM:"$who"
 start /dev/null $LAN socat UDP-RECVFROM:7001,fork,reuseaddr SYSTEM:"$who"
 start /dev/null $LAN socat UDP-RECVFROM:7004,fork,reuseaddr SYSTEM:"$who"
