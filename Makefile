@@ -7,7 +7,7 @@ STATIC := $(shell uname -m)-unknown-linux-musl
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
-.PHONY: help build release demo test check lint bench bench-smoke storm clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz deny soak soak-smoke
+.PHONY: help build release demo test test-here test-builds check lint bench bench-smoke storm clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz deny soak soak-smoke
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,22 +36,31 @@ lint: ## formatting and lints
 	set -x; $(CARGO) clippy --locked --all-targets --test soak -- "$${lints[@]}"
 
 test: setup ## everything: check, integration, namespaces, a short benchmark and soak, router builds, an emulated router (as root)
+	@cross/setup.sh test
 	@$(MAKE) --no-print-directory lint
+	$(CARGO) test --locked --no-run
+	@tests/beside.sh test-here test-builds
+	$(MAKE) --no-print-directory bench-smoke
+	$(MAKE) --no-print-directory soak-smoke
+	STORM_SECONDS=10 $(MAKE) --no-print-directory storm
+	cross/router-test.sh mipsel-6.1
+
+# What runs on this machine, and mostly waits.
+test-here:
 	$(CARGO) test --locked
 	$(CARGO) run --locked --quiet -- check uci/upnpd
 	tests/demo/run.sh
-	$(MAKE) --no-print-directory bench-smoke
-	$(MAKE) --no-print-directory soak-smoke
 	tests/openwrt/run.sh
 	tests/openwrt/package.py
 	tests/openwrt/apk.py
 	tests/openwrt/lifecycle.py
 	tests/luci/run.sh
-	cross/feed.sh
+
+# What is built for routers and for OpenWrt's feed, and the unit tests there.
+test-builds:
 	cross/size.sh check
-	STORM_SECONDS=10 $(MAKE) --no-print-directory storm
+	cross/feed.sh
 	cross/test.sh
-	cross/router-test.sh mipsel-6.1
 
 luci-test: ## drive the LuCI pages with a browser, in network namespaces (as root)
 	@tests/luci/run.sh
