@@ -38,7 +38,6 @@ lint: ## formatting and lints
 test: setup ## everything: check, integration, namespaces, a short benchmark and soak, router builds, an emulated router (as root)
 	@cross/setup.sh test
 	@$(MAKE) --no-print-directory lint
-	$(CARGO) test --locked --no-run
 	@tests/beside.sh test-here test-builds
 	$(MAKE) --no-print-directory bench-smoke
 	$(MAKE) --no-print-directory soak-smoke
