@@ -7,7 +7,7 @@ STATIC := $(shell uname -m)-unknown-linux-musl
 # Where rustup puts cargo, and Debian what only root runs, for shells that have not heard of them.
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
-.PHONY: help build release demo test test-here test-builds check lint bench bench-smoke storm clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz deny soak soak-smoke
+.PHONY: help build release demo test test-here test-routers test-builds check lint bench bench-smoke storm clean setup cross cross-all size router-test unit-emulated feed package luci-test fuzz deny soak soak-smoke
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,7 +38,7 @@ lint: ## formatting and lints
 test: setup ## everything: check, integration, namespaces, a short benchmark and soak, router builds, an emulated router (as root)
 	@cross/setup.sh test
 	@$(MAKE) --no-print-directory lint
-	@tests/beside.sh test-here test-builds
+	@tests/beside.sh test-here test-routers test-builds
 	$(MAKE) --no-print-directory bench-smoke
 	$(MAKE) --no-print-directory soak-smoke
 	STORM_SECONDS=10 $(MAKE) --no-print-directory storm
@@ -55,10 +55,14 @@ test-here:
 	tests/openwrt/lifecycle.py
 	tests/luci/run.sh
 
-# What is built for routers and for OpenWrt's feed, the unit tests there, and what comes afterwards.
+# What is built for routers.
+test-routers:
+	cross/size.sh check
+	cross/router-test.sh -b mipsel-6.1
+
+# What is built for OpenWrt's feed, the unit tests on emulated processors, and what comes afterwards.
 # On little-endian MIPS the emulated router says enough.
 test-builds:
-	cross/size.sh check
 	cross/feed.sh
 	cross/test.sh mips-unknown-linux-musl armv5te-unknown-linux-musleabi
 	$(CARGO) bench --locked --no-run --bench versus --bench storm

@@ -3,12 +3,19 @@
 # static test program (tests/router) and nothing else. x86-64 kernels run the netfilter and
 # namespace suites of this machine instead.
 #
-#   cross/router-test.sh KERNEL…    or `all`; cross/vm/setup.sh -h lists the kernels
+#   cross/router-test.sh [-b] KERNEL…    or `all`; cross/vm/setup.sh -h lists the kernels
+#
+#   -b   only fetches and builds what is needed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . cross/vm/machines.sh
 
-[ $# -gt 0 ] || fail "usage: cross/router-test.sh KERNEL…|all; kernels: ${KERNELS[*]}"
+build_only=
+if [ "${1-}" = -b ]; then
+  build_only=1
+  shift
+fi
+[ $# -gt 0 ] || fail "usage: cross/router-test.sh [-b] KERNEL…|all; kernels: ${KERNELS[*]}"
 [ "$*" != all ] || set -- "${KERNELS[@]}"
 for kernel; do
   known "$kernel"
@@ -18,7 +25,7 @@ cross/setup.sh
 cross/vm/setup.sh "$@"
 for kernel; do
   if [[ $kernel == x86_64-* ]]; then
-    cross/vm/suite.sh "$kernel"
+    [ -n "$build_only" ] || cross/vm/suite.sh "$kernel"
     continue
   fi
   target=$(grep -o "^${kernel%-*}-unknown-[^ ]*" cross/targets)
@@ -28,5 +35,5 @@ for kernel; do
     --message-format=json-render-diagnostics >"$work/messages"
   program=$(sed -n 's/.*"name":"router".*"executable":"\([^"]*\)".*/\1/p' "$work/messages")
   [ -x "$program" ] || fail "cargo did not tell where the test program is"
-  cross/vm/boot.sh "$kernel" "$program" "target/cross/$target/postern"
+  [ -n "$build_only" ] || cross/vm/boot.sh "$kernel" "$program" "target/cross/$target/postern"
 done
