@@ -238,6 +238,8 @@ fn lease_file(gateway: &Gateway) -> Option<f64> {
 
 /// One AddPortMapping and its look through the connection table, among flows of others.
 fn lone_adds() -> Vec<(u16, f64)> {
+    /// Longer than postern puts a look off after the one before, here that of the deletion.
+    const RESTED: Duration = Duration::from_millis(500);
     let gateway = Gateway::start_with(Kind::Postern, 10);
     let mut flood = Flood::in_world(&gateway.world, None);
     let control = of_udp(gateway.kind.control());
@@ -245,6 +247,7 @@ fn lone_adds() -> Vec<(u16, f64)> {
         let once = |_| {
             Flows::of(&gateway.world).flush();
             flood.fill_table(external(1), flows);
+            std::thread::sleep(RESTED);
             let cost = cpu_of(&gateway, || control.add(FIRST));
             gateway.inside(|| control.delete(FIRST));
             cost
