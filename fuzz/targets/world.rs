@@ -56,6 +56,8 @@ pub struct World {
     told6: BTreeMap<Id, Pinhole>,
     /// The kernel was changed behind the gateway's back, which has not looked since.
     tampered: bool,
+    /// Of that, elements were taken out.
+    taken_out: bool,
 }
 
 type Tables = (Vec<Mapping>, Vec<Pinhole>, u32);
@@ -63,8 +65,9 @@ type Tables = (Vec<Mapping>, Vec<Pinhole>, u32);
 impl World {
     pub fn new() -> World {
         let gateway = Gateway::new(Memory::new(), policy(0), 42);
-        let (told, told6) = Default::default();
-        let mut world = World { gateway, now: Instant::now(), told, told6, tampered: false };
+        let (now, told, told6) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
+        let (tampered, taken_out) = (false, false);
+        let mut world = World { gateway, now, told, told6, tampered, taken_out };
         world.set_lans(true);
         world.set_wan(1);
         world
@@ -178,12 +181,13 @@ impl World {
         }
     }
 
-    /// Somebody changes the kernel's elements, or takes the whole table away, and the gateway is
-    /// told to look.
+    /// Somebody takes the whole table away, or changes the kernel's elements, when the gateway is
+    /// told to look. What was not taken out by itself stays.
     fn tamper(&mut self, places: &[u8]) {
         self.tampered = true;
         if places.is_empty() {
             let _ = self.gateway.backend().remove();
+            return;
         }
         let later = self.now + Duration::from_secs(1000);
         let elements = self.gateway.backend().elements_mut();
@@ -193,6 +197,7 @@ impl World {
             };
             if place % 2 == 0 {
                 elements.remove(&slot);
+                self.taken_out = true;
             } else if let Some(mut kept) = elements.get(&slot).cloned() {
                 kept.element.expires = Some(later);
                 elements.insert(slot, kept.clone());
@@ -203,8 +208,12 @@ impl World {
                 }
             }
         }
-        if self.gateway.reconcile(self.now).is_ok() {
-            self.tampered = false;
+        self.gateway.handle_timeout(self.now);
+        let before = self.tables();
+        let done = self.gateway.reconcile(self.now);
+        assert!(self.taken_out || self.tables() == before);
+        if done.is_ok() {
+            (self.tampered, self.taken_out) = (false, false);
         }
     }
 

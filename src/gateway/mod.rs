@@ -332,7 +332,7 @@ impl<B: Backend> Gateway<B> {
     }
 
     /// Whether the kernel may not hold what the table holds, because it refused something that
-    /// could not wait, or has not said what it made of a change. The next change makes it good before
+    /// could not wait, has not said what it made of a change, or had lost its table. The next change makes it good before
     /// anything else; a [`resync`](Gateway::resync) does at once.
     pub fn needs_resync(&self) -> bool {
         self.behind
@@ -430,7 +430,9 @@ impl<B: Backend> Gateway<B> {
     /// Makes the kernel's table exist and follow the WAN.
     fn ensure(&mut self) -> Result<(), BackendError> {
         let rules = self.wan_rules();
-        self.backend.ensure(&rules)?;
+        // What was in it has not been deleted by whoever removed it, and is not there.
+        let empty = self.is_empty() && self.pinholes.is_empty();
+        self.behind |= self.backend.ensure(&rules)? && !empty;
         self.counting = rules.counting;
         Ok(())
     }

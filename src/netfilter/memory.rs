@@ -137,11 +137,11 @@ impl Memory {
 }
 
 impl Backend for Memory {
-    fn ensure(&mut self, wan: &WanRules) -> Result<(), BackendError> {
+    fn ensure(&mut self, wan: &WanRules) -> Result<bool, BackendError> {
         self.fail()?;
-        self.exists = true;
+        let existed = std::mem::replace(&mut self.exists, true);
         self.wan.clone_from(wan);
-        Ok(())
+        Ok(!existed)
     }
 
     fn is_whole(&mut self) -> Result<bool, BackendError> {
@@ -287,11 +287,12 @@ mod tests {
         memory.fail_next(1);
         memory.fail_with(BackendError::OutOfStep("x".into()));
         memory.fail_next(3);
-        let failed = Err(BackendError::Failed("told to fail".into()));
-        assert_eq!(memory.ensure(&WanRules::default()), failed);
+        let failed = BackendError::Failed("told to fail".into());
+        assert_eq!(memory.ensure(&WanRules::default()), Err(failed.clone()));
         assert_eq!(memory.list(), Err(BackendError::OutOfStep("x".into())));
-        assert_eq!(memory.remove(), failed);
+        assert_eq!(memory.remove(), Err(failed));
         assert_eq!(memory.heal(), 2);
-        assert_eq!(memory.ensure(&WanRules::default()), Ok(()));
+        assert_eq!(memory.ensure(&WanRules::default()), Ok(true));
+        assert_eq!(memory.ensure(&WanRules::default()), Ok(false));
     }
 }

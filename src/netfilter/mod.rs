@@ -301,8 +301,8 @@ impl std::error::Error for BackendError {}
 /// What the gateway needs of the kernel.
 pub trait Backend {
     /// Makes the table exist and its WAN elements equal to `wan`. Elements of mappings that are
-    /// there already stay. Idempotent.
-    fn ensure(&mut self, wan: &WanRules) -> Result<(), BackendError>;
+    /// there already stay. Idempotent. Returns whether the table had to be made anew.
+    fn ensure(&mut self, wan: &WanRules) -> Result<bool, BackendError>;
 
     /// Whether the table is there with every set and rule, whatever elements it has.
     fn is_whole(&mut self) -> Result<bool, BackendError>;

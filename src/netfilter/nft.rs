@@ -370,7 +370,7 @@ impl Nft {
 }
 
 impl Backend for Nft {
-    fn ensure(&mut self, wan: &WanRules) -> Result<(), BackendError> {
+    fn ensure(&mut self, wan: &WanRules) -> Result<bool, BackendError> {
         let wan = WanKeys::new(wan)?;
         let found = self.stamp().map_err(|e| refused(&e))?;
         let stamp = found.flatten();
@@ -383,8 +383,8 @@ impl Backend for Nft {
             false => None,
         };
         match whole {
-            Some(counting) => self.follow(&wan, counting),
-            None => self.replace(found.is_some(), &wan),
+            Some(counting) => self.follow(&wan, counting).map(|()| false),
+            None => self.replace(found.is_some(), &wan).map(|()| true),
         }
     }
 

@@ -5,6 +5,9 @@ use crate::clients::{ask, IGD1};
 use crate::pcp_client::{map, Pcp};
 use crate::traffic::{FROM_ALICE, FROM_ALICE6, FROM_PEER};
 use crate::world::{Host, World, ALICE, EXTERNAL};
+use rustix::process::Signal;
+use std::io::Write;
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -61,6 +64,31 @@ fn a_change_among_changes_of_other_tables_is_met_as_well() {
     thread::sleep(SOON);
     let after = daemon.log().matches("changed by somebody else").count();
     assert_eq!(after, before, "that was not ours");
+}
+
+#[test]
+fn a_table_that_is_removed_while_other_things_happen_comes_back_whole_301() {
+    let world = World::new();
+    let daemon = world.start();
+    let _server = world.udp_server(Host::Alice, (ALICE, 7000));
+    world.control_point(FROM_ALICE, IGD1).add(&ask("UDP", 17000, 7000)).unwrap();
+    Pcp { protocol: 6, ..map(FROM_ALICE6, 7002, 0) }.open(&world);
+    let mut nft = world.command(Host::Router, "nft");
+    let mut nft = nft.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut each_line_is_a_change = nft.stdin.take().unwrap();
+    for round in 0..10 {
+        // After a change of others it is some milliseconds until the next is looked at. Meanwhile the
+        // configuration is read, and the table is made anew for that.
+        let changes = format!("add table ip other{round}\ndelete table inet postern\n");
+        each_line_is_a_change.write_all(changes.as_bytes()).unwrap();
+        thread::sleep(Duration::from_millis(round));
+        daemon.signal(Signal::HUP);
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(world.rows().len(), 2, "round {round}:\n{}", daemon.log());
+    }
+    drop(each_line_is_a_change);
+    assert!(nft.wait().unwrap().success());
+    assert!(world.udp(FROM_PEER, (EXTERNAL, 17000)).is_ok());
 }
 
 #[test]

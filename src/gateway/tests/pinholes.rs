@@ -6,7 +6,7 @@ use crate::gateway::pinhole::{Hole, Pinhole, PinholeGranted, PinholeRequest};
 use crate::gateway::policy::{PermRule, Policy};
 use crate::gateway::{Asker, Event, Gateway, Lan, Reason, PINHOLES_PER_ADDRESS, PREFIX_GRACE};
 use crate::netfilter::memory::Memory;
-use crate::netfilter::Slot;
+use crate::netfilter::{Backend, Slot};
 use proptest::prelude::*;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -102,6 +102,16 @@ fn a_unique_id_that_was_given_up_is_not_the_next_pinholes_after_a_refresh_154() 
     assert_eq!(lab.gateway.pinhole(given_up), None, "its time is up");
     // Whoever still knows the number must not close what another program has opened.
     assert_ne!(lab.open(hole(3002)).unique_id, given_up);
+}
+
+#[test]
+fn a_table_that_is_made_anew_for_something_else_gets_its_pinholes_back_301() {
+    let mut lab = Lab::new();
+    lab.open(hole(3000));
+    lab.gateway.backend().remove().unwrap();
+    lab.gateway.set_policy(Policy::default(), lab.now).unwrap();
+    lab.gateway.reconcile(lab.now).unwrap();
+    assert_eq!((lab.list().len(), lab.in_kernel()), (1, 1));
 }
 
 #[test]

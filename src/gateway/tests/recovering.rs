@@ -4,7 +4,7 @@ use super::*;
 use crate::gateway::elements::difference;
 use crate::gateway::{ExternalState, Reason, RESYNC_BATCH};
 use crate::netfilter::memory::Kept;
-use crate::netfilter::{Change, Note, WAN_ADDRESSES_MAX};
+use crate::netfilter::{Backend, Change, Note, WAN_ADDRESSES_MAX};
 
 /// Another run over the same kernel: nothing is known yet.
 fn after_a_crash(lab: &mut Lab) -> Gateway<Memory> {
@@ -68,6 +68,27 @@ fn a_wan_change_that_the_kernel_refuses_is_a_fact_all_the_same() {
     assert!(lab.gateway.needs_resync());
     lab.gateway.resync(lab.now).unwrap();
     assert!(lab.gateway.backend().wan().addresses.is_empty());
+}
+
+#[test]
+fn a_table_that_is_made_anew_for_something_else_gets_its_mappings_back_301() {
+    type Cause = fn(&mut Lab);
+    let causes: [Cause; 2] = [
+        |lab| lab.gateway.set_wan(wan(&[PUBLIC])).unwrap(),
+        |lab| lab.gateway.set_policy(Policy::default(), lab.now).unwrap(),
+    ];
+    for cause in causes {
+        let mut lab = Lab::new();
+        lab.open(&ask(ALICE, 3000));
+        let kernel = lab.kernel();
+        lab.gateway.backend().remove().unwrap();
+        cause(&mut lab);
+        assert!(lab.gateway.backend().exists());
+        assert!(lab.gateway.needs_resync(), "what was in it is missing");
+        lab.gateway.reconcile(lab.now).unwrap();
+        assert_eq!((lab.ports(), lab.kernel()), (vec![3000], kernel));
+        assert!(!lab.gateway.needs_resync());
+    }
 }
 
 #[test]
