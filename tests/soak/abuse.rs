@@ -22,8 +22,9 @@ const CONNECTIONS: usize = 50;
 const DATAGRAMS: usize = 1500;
 /// Requests with something wrong, at a time.
 const MUTATIONS: usize = 40;
-/// More subscriptions than a host may have.
-const SUBSCRIPTIONS: usize = 24;
+/// More subscriptions than a host may have, even if those before end twice, with what was announced
+/// under the configuration before.
+const SUBSCRIPTIONS: usize = 50;
 /// Leases of seconds, at a time.
 const LEASES: u16 = 40;
 /// Between two abuses.
