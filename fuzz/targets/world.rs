@@ -56,7 +56,7 @@ pub struct World {
     told6: BTreeMap<Id, Pinhole>,
     /// The kernel was changed behind the gateway's back, which has not looked since.
     tampered: bool,
-    /// Of that, elements were taken out.
+    /// Of that, elements were taken out, or given an end that takes them out later.
     taken_out: bool,
 }
 
@@ -195,9 +195,9 @@ impl World {
             let Some(slot) = elements.keys().nth(usize::from(*place) / 2).copied() else {
                 continue;
             };
+            self.taken_out = true;
             if place % 2 == 0 {
                 elements.remove(&slot);
-                self.taken_out = true;
             } else if let Some(mut kept) = elements.get(&slot).cloned() {
                 kept.element.expires = Some(later);
                 elements.insert(slot, kept.clone());
