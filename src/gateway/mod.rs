@@ -332,8 +332,8 @@ impl<B: Backend> Gateway<B> {
     }
 
     /// Whether the kernel may not hold what the table holds, because it refused something that
-    /// could not wait, has not said what it made of a change, or had lost its table. The next change makes it good before
-    /// anything else; a [`resync`](Gateway::resync) does at once.
+    /// could not wait, has not said what it made of a change, or had lost its table. The next change
+    /// makes it good before anything else; a [`resync`](Gateway::resync) does at once.
     pub fn needs_resync(&self) -> bool {
         self.behind
     }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 const FIRST_OF_MANY: u16 = 20000;
 /// So many that memory must not show it much.
 const MANY: u16 = 500;
-/// Most memory in KiB that a router's daemon may have, idle and with that many mappings: two pages over what was
-/// seen.
+/// Most memory in KiB that a router's daemon may have, idle and with that many mappings: two pages
+/// over what was seen.
 const IDLE_KIB: u64 = 776;
 const MANY_KIB: u64 = 908;
 
