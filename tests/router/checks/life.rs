@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const FIRST_OF_MANY: u16 = 20000;
 /// So many that memory must not show it much.
 const MANY: u16 = 500;
-/// Most memory in KiB that a router's daemon may have, idle and with that many mappings: two pages
+/// Most memory in KiB that a router's daemon may keep, idle and with that many mappings: two pages
 /// over what was seen.
 const IDLE_KIB: u64 = 776;
 const MANY_KIB: u64 = 908;
@@ -22,7 +22,7 @@ impl Story<'_> {
     pub(super) fn is_small_when_idle(&self, daemon: &Daemon<'_>) -> Outcome {
         let state = daemon.status_of("state")?;
         same("the daemon's state", state, "active")?;
-        let memory = daemon.memory()?;
+        let memory = daemon.memory_at_rest()?;
         self.is_to_be_within(IDLE_KIB, "idle", &memory);
         same("the daemon's threads", daemon.threads()?, 1)?;
         // CAP_NET_ADMIN alone, nothing to gain, and a filter of system calls.
@@ -99,7 +99,7 @@ impl Story<'_> {
         let each = begun.elapsed().as_micros() / u128::from(MANY);
         let count = gateway.variable("PortMappingNumberOfEntries")?;
         same("mappings", count, (MANY + 2).to_string())?;
-        let memory = daemon.memory()?;
+        let memory = daemon.memory_at_rest()?;
         self.is_to_be_within(MANY_KIB, &format!("with {MANY} mappings"), &memory);
         same("the daemon's threads", daemon.threads()?, 1)?;
         self.program.is_reached_by_udp(&self.world, FIRST_OF_MANY + MANY - 1)?;
@@ -132,7 +132,7 @@ impl Story<'_> {
         same("the firewall's line", daemon.status_of("forward_hook")?, "ok")?;
         self.both_pass()?;
         self.program.is_reached_by_udp(&self.world, FIRST_OF_MANY)?;
-        let memory = daemon.memory()?;
+        let memory = daemon.memory_at_rest()?;
         daemon.stop()?;
         self.done(format!(
             "the next start opens all again, signal {}: packets pass; {memory}",
