@@ -45,13 +45,9 @@ pub async fn watch(daemon: Daemon, socket: Io<Socket>) {
                 break;
             }
             daemon.state().gateway.backend().rules_changed();
-            if ours {
-                daemon.reconcile_table();
-            } else {
-                daemon.keep_table();
-            }
-            ours = news.ours;
-            let pause = if news.failed { ERROR_PAUSE } else { PAUSE };
+            let seen = if ours { daemon.reconcile_table() } else { daemon.keep_table() };
+            ours = news.ours || !seen;
+            let pause = if news.failed || !seen { ERROR_PAUSE } else { PAUSE };
             daemon.runtime().sleep_until(Instant::now() + pause).await;
         }
     }
@@ -95,12 +91,18 @@ fn read(socket: &mut Socket, own: u32) -> News {
 }
 
 impl Daemon {
-    /// Makes the table anew if it is gone, with every mapping.
-    pub(super) fn keep_table(&self) {
+    /// Makes the table anew if it is gone, with every mapping. `false`: the kernel does not say whether
+    /// it is.
+    pub(super) fn keep_table(&self) -> bool {
         let mut state = self.state();
         let state = &mut *state;
-        if !matches!(state.gateway.backend().exists(), Ok(false)) {
-            return;
+        match state.gateway.backend().exists() {
+            Ok(false) => {}
+            Ok(true) => return true,
+            Err(e) => {
+                log::error!("nf_tables: {e}");
+                return false;
+            }
         }
         log::warn!("the table inet postern has been removed: it is made anew");
         if let Err(e) = state.gateway.resync(Instant::now()) {
@@ -108,18 +110,22 @@ impl Daemon {
             self.0.deadline.set();
         }
         self.mutated(state);
+        true
     }
 
-    /// Takes up or undoes what somebody else has changed in it.
-    fn reconcile_table(&self) {
+    /// Takes up or undoes what somebody else has changed in it. `false`: the kernel does not say what
+    /// that is, and no resync is going to ask.
+    fn reconcile_table(&self) -> bool {
         let mut state = self.state();
         let state = &mut *state;
         log::debug!("the table inet postern has been changed by somebody else");
-        if let Err(e) = state.gateway.reconcile(Instant::now()) {
+        let result = state.gateway.reconcile(Instant::now());
+        if let Err(e) = &result {
             log::error!("nf_tables: {e}");
             self.0.deadline.set();
         }
         self.mutated(state);
+        result.is_ok() || state.gateway.needs_resync()
     }
 }
 

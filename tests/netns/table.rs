@@ -5,7 +5,7 @@ use crate::clients::{ask, IGD1};
 use crate::pcp_client::{map, Pcp};
 use crate::traffic::{FROM_ALICE, FROM_ALICE6, FROM_PEER};
 use crate::world::{Host, World, ALICE, EXTERNAL};
-use rustix::process::Signal;
+use rustix::process::{kill_process, Pid, Signal};
 use std::io::Write;
 use std::process::Stdio;
 use std::thread;
@@ -89,6 +89,35 @@ fn a_table_that_is_removed_while_other_things_happen_comes_back_whole_301() {
     drop(each_line_is_a_change);
     assert!(nft.wait().unwrap().success());
     assert!(world.udp(FROM_PEER, (EXTERNAL, 17000)).is_ok());
+}
+
+#[test]
+fn a_change_that_cannot_be_looked_at_is_looked_at_again() {
+    let world = World::new();
+    let daemon = world.start_with(&world.config("\toption seccomp '0'"));
+    let alice = world.control_point(FROM_ALICE, IGD1);
+    for failing in [1, 2] {
+        alice.add(&ask("TCP", 17000, 7000)).unwrap();
+        thread::sleep(SOON);
+        // Of a daemon at rest, this question to the kernel about a change is the first that fails: is
+        // the table there? Or the next: what is in it?
+        let inject = format!("inject=sendto:error=ENOBUFS:when={failing}");
+        let mut strace = world.command(Host::Router, "strace");
+        strace.args(["-qq", "-e", "trace=sendto", "-e", &inject, "-p", &daemon.pid().to_string()]);
+        let strace = strace.stderr(Stdio::piped()).spawn().unwrap();
+        world
+            .wait_for(|_| daemon.proc_status().contains(&format!("TracerPid:\t{}\n", strace.id())));
+        world.nft("delete element inet postern w0_any { tcp . 17000 }");
+        // The list would ask the kernel, too.
+        thread::sleep(SOON);
+        world.wait_for(|world| world.rows().is_empty());
+        kill_process(Pid::from_raw(strace.id() as i32).unwrap(), Signal::TERM).unwrap();
+        let said = String::from_utf8(strace.wait_with_output().unwrap().stderr).unwrap();
+        assert_eq!(said.matches("(INJECTED)").count(), 1, "{said}");
+    }
+    let refused = daemon.log().matches("nf_tables: No buffer space available").count();
+    assert_eq!(refused, 2, "{}", daemon.log());
+    assert!(world.table().is_some_and(|table| !table.contains("17000")));
 }
 
 #[test]
