@@ -28,7 +28,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Instant;
 
 /// How often a batch is sent again without the deletions of what had just expired.
-const EXPIRED_RETRIES: usize = 4;
+const EXPIRED_RETRIES: usize = 16;
 /// Most deletions in a batch of which the kernel tells what they deleted: its answer must have room.
 const ECHOES_MAX: usize = 64;
 /// How often a set is read to get two readings that agree.
