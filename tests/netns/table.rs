@@ -114,7 +114,7 @@ fn a_change_that_cannot_be_looked_at_is_looked_at_again() {
         // The list would ask the kernel, too.
         thread::sleep(SOON);
         world.wait_for(|world| world.rows().is_empty());
-        kill_process(Pid::from_raw(strace.id() as i32).unwrap(), Signal::TERM).unwrap();
+        kill_process(Pid::from_child(&strace), Signal::TERM).unwrap();
         let said = String::from_utf8(strace.wait_with_output().unwrap().stderr).unwrap();
         assert_eq!(said.matches("(INJECTED)").count(), 1, "{said}");
     }
