@@ -11,13 +11,17 @@ const LINK: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xc);
 const SITE: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0xc);
 const GLOBAL: Ipv6Addr = Ipv6Addr::new(0xff0e, 0, 0, 0, 0, 0, 0, 0xc);
 
-/// A host's address of the link.
+/// A host's address of the link, when it can be bound to.
 fn link_local(world: &World, host: Host) -> Ipv6Addr {
-    let mut command = world.command(host, "ip");
-    let out = command.args(["-6", "-o", "addr", "show", "scope", "link"]).output().unwrap();
-    let text = String::from_utf8(out.stdout).unwrap();
-    let word = text.split_whitespace().skip_while(|word| *word != "inet6").nth(1).unwrap();
-    word.split('/').next().unwrap().parse().unwrap()
+    let address = || {
+        let mut command = world.command(host, "ip");
+        command.args(["-6", "-o", "addr", "show", "scope", "link", "-tentative"]);
+        let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let word = text.split_whitespace().skip_while(|word| *word != "inet6").nth(1)?;
+        Some(word.split('/').next()?.parse().unwrap())
+    };
+    world.wait_for(|_| address().is_some());
+    address().unwrap()
 }
 
 #[test]
@@ -122,7 +126,7 @@ fn an_address_that_comes_later_is_served_and_one_that_goes_is_not_21_300() {
     };
     let before = boot(&world);
     let unique: Ipv6Addr = "fd00:1::1".parse().unwrap();
-    world.ip(Host::Alice, "addr add fd00:1::10/64 dev eth0");
+    world.ip(Host::Alice, "addr add fd00:1::10/64 dev eth0 nodad");
     world.ip(Host::Router, &format!("addr add {unique}/64 dev br-lan"));
     let internal = |world: &World| world.status()["internal"].to_string();
     world.wait_for(|world| internal(world).contains("fd00:1::1"));

@@ -199,7 +199,7 @@ fn only_the_host_itself_opens_and_closes_its_pinholes_157_158_161_162() {
     assert_eq!(own.pinhole(("", 0), 80, TCP, 60), Err(606), "a low port");
     // Another address of hers, as with privacy extensions, is known by her MAC address.
     let private: Ipv6Addr = "2001:db8:1::abcd".parse().unwrap();
-    world.ip(Host::Alice, &format!("addr add {private}/64 dev eth0"));
+    world.ip(Host::Alice, &format!("addr add {private}/64 dev eth0 nodad"));
     let private = by_ipv6(&world, End::v6(Host::Alice, private));
     assert_eq!(private.pinhole(("", 0), 7001, TCP, 60).map(drop), Ok(()));
     assert_eq!(private.call("UpdatePinhole", &update), Ok(vec![]));

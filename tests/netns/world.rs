@@ -94,7 +94,8 @@ impl World {
         for host in Host::ALL {
             ip(&["netns", "add", &world.name(host)]);
             world.ip(host, "link set lo up");
-            // IPv6 works at once, not a second or two after a link comes up.
+            // IPv6 works at once, not a second or two after a link comes up. An address without
+            // `nodad` is tentative all the same until the kernel comes to it.
             let dad = "/proc/sys/net/ipv6/conf/default/accept_dad";
             world.inside(host, || fs::write(dad, "0").unwrap());
         }
@@ -111,7 +112,7 @@ impl World {
             &format!(
                 "link add br-lan type bridge\n\
                  addr add {ROUTER}/24 dev br-lan\n\
-                 addr add {ROUTER6}/64 dev br-lan\n\
+                 addr add {ROUTER6}/64 dev br-lan nodad\n\
                  link set br-lan up\n\
                  link add lan1 type veth peer name eth0 netns {}\n\
                  link add lan2 type veth peer name eth0 netns {}\n\
@@ -126,7 +127,7 @@ impl World {
                 host,
                 &format!(
                     "addr add {v4}/24 dev eth0\n\
-                     addr add {v6}/64 dev eth0\n\
+                     addr add {v6}/64 dev eth0 nodad\n\
                      link set eth0 up\n\
                      route add default via {ROUTER}\n\
                      route add default via {ROUTER6}"
@@ -144,7 +145,7 @@ impl World {
             Host::Router,
             &format!(
                 "link add wan type veth peer name eth0 netns {}\n\
-                 addr add 2001:db8:ffff::1/64 dev wan\n\
+                 addr add 2001:db8:ffff::1/64 dev wan nodad\n\
                  link set wan up",
                 self.name(Host::Internet)
             ),
@@ -154,8 +155,8 @@ impl World {
             &format!(
                 "addr add {PEER}/24 dev eth0\n\
                  addr add {OTHER_PEER}/24 dev eth0\n\
-                 addr add {PEER6}/64 dev eth0\n\
-                 addr add {OTHER_PEER6}/64 dev eth0\n\
+                 addr add {PEER6}/64 dev eth0 nodad\n\
+                 addr add {OTHER_PEER6}/64 dev eth0 nodad\n\
                  link set eth0 up\n\
                  route add 192.168.0.0/16 via {EXTERNAL}\n\
                  route add default via 2001:db8:ffff::1"

@@ -78,7 +78,7 @@ impl<'w> Mallory<'w> {
             Host::Bob,
             &format!(
                 "addr add {MALLORY}/32 dev eth1\naddr add {MUTE}/32 dev eth1\n\
-                 addr add 2001:db8:1::66/128 dev eth1\nlink set eth1 up\n\
+                 addr add 2001:db8:1::66/128 dev eth1 nodad\nlink set eth1 up\n\
                  rule add from {MALLORY} lookup 66\nrule add from {MUTE} lookup 66\n\
                  route add 192.168.1.0/24 dev eth1 table 66"
             ),
