@@ -114,17 +114,19 @@ impl Gateway {
     /// Waits until it has nothing left to do, and returns its CPU time in nanoseconds. What it puts
     /// off for a moment is waited for, too.
     pub fn settled(&self) -> u64 {
-        let puts_off = matches!(self.kind, Kind::Postern | Kind::Static);
-        procfs::settled(self.pid, Duration::from_millis(if puts_off { 60 } else { 5 }))
+        self.quiet_for(60)
     }
 
     /// The same after what has it look through the connection table. It puts a look off by up to
     /// 400 ms after the one before.
     pub fn rested(&self) -> u64 {
-        match self.kind {
-            Kind::Postern | Kind::Static => procfs::settled(self.pid, Duration::from_millis(450)),
-            _ => self.settled(),
-        }
+        self.quiet_for(450)
+    }
+
+    /// Waits until it has slept for so many milliseconds, if it is one that puts anything off.
+    fn quiet_for(&self, milliseconds: u64) -> u64 {
+        let puts_off = matches!(self.kind, Kind::Postern | Kind::Static);
+        procfs::settled(self.pid, Duration::from_millis(if puts_off { milliseconds } else { 5 }))
     }
 }
 

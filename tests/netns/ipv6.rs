@@ -20,8 +20,12 @@ fn link_local(world: &World, host: Host) -> Ipv6Addr {
         let word = text.split_whitespace().skip_while(|word| *word != "inet6").nth(1)?;
         Some(word.split('/').next()?.parse().unwrap())
     };
-    world.wait_for(|_| address().is_some());
-    address().unwrap()
+    let mut found = None;
+    world.wait_for(|_| {
+        found = address();
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 #[test]
